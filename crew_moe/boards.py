@@ -1,0 +1,83 @@
+"""The newest board: a snapshot of the state store, taken again when something changed, but not too often."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+from crew_moe.domain.snapshot import Performance, Snapshot
+from crew_moe.ports import Clock, StateStore
+from crew_moe.routing.board import Board
+
+REFRESH_S: Final = 0.025
+SHARE_OF_TIME: Final = 0.02  # a snapshot that takes long is taken more rarely
+SETTLING_CALLS: Final = 20.0  # calls before a provider's share counts in full
+
+
+class Boards:
+    """Hands out the current Board. Asking is cheap: a clock reading, and the store's version every few milliseconds.
+
+    A change in the store (an outcome, an open breaker, a pin) shows within REFRESH_S, or 50 times what taking a
+    snapshot costs, whichever is longer; a breaker whose ejection ends by time alone shows as soon.
+    """
+
+    def __init__(self, board: Board, state: StateStore, clock: Clock) -> None:
+        self._board = board
+        self._state = state
+        self._clock = clock
+        self._version = -1
+        self._due = 0.0
+        self._recovers: float | None = None
+        self._lock = threading.Lock()
+        self.refresh()
+
+    def current(self) -> Board:
+        if self._clock.monotonic() >= self._due:
+            self.refresh()
+        return self._board
+
+    def refresh(self, *, force: bool = False) -> None:
+        """Look whether the store changed, and take a new snapshot if so; another thread's look is enough."""
+        if not self._lock.acquire(blocking=force):
+            return
+        try:
+            began = self._clock.monotonic()
+            version = self._state.version()
+            if force or version != self._version or self._recovered(began):
+                self._board = self._board.renewed(self._snapshot(version))
+                self._version = version
+            now = self._clock.monotonic()
+            self._due = now + max(REFRESH_S, (now - began) / SHARE_OF_TIME)
+        finally:
+            self._lock.release()
+
+    def _snapshot(self, version: int) -> Snapshot:
+        now = self._clock.now()
+        performance = self._state.performance(now)
+        breakers = self._state.breakers()
+        ends = [breaker.until for breaker in breakers.values() if breaker.until is not None and breaker.until > now]
+        self._recovers = self._clock.monotonic() + (min(ends) - now).total_seconds() if ends else None
+        return Snapshot(
+            version=version,
+            taken_at=now,
+            performance=performance,
+            breakers=breakers,
+            pins=self._state.pins(now),
+            provider_share=shares(performance, self._board),
+        )
+
+    def _recovered(self, monotonic: float) -> bool:
+        return self._recovers is not None and monotonic >= self._recovers
+
+
+def shares(performance: Mapping[tuple[str, str], Performance], board: Board) -> dict[str, float]:
+    """Each provider's part of the recorded calls, 0-1, damped while there are few."""
+    provider_of = dict(zip(board.columns.ids, board.columns.providers, strict=True))
+    calls: dict[str, float] = {}
+    for (expert_id, _), record in performance.items():
+        provider = provider_of.get(expert_id)
+        if provider is not None:
+            calls[provider] = calls.get(provider, 0.0) + record.samples
+    total = sum(calls.values()) + SETTLING_CALLS
+    return {provider: count / total for provider, count in calls.items()}

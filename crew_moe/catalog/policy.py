@@ -1,0 +1,127 @@
+"""policy.yaml -> Policy."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from crew_moe.catalog.locate import layers
+from crew_moe.catalog.parse import parse_layers
+from crew_moe.catalog.schema import MatchEntry, PolicyFile, ProfileEntry, RuleEntry, TaskEntry
+from crew_moe.domain.policy import (
+    BreakerPolicy,
+    CostPolicy,
+    Exploration,
+    Limits,
+    Match,
+    ParallelPolicy,
+    Policy,
+    Profile,
+    RiskPolicy,
+    Rule,
+    Thresholds,
+    TierPolicy,
+    Weights,
+)
+from crew_moe.domain.registry import Registry
+from crew_moe.domain.task import TaskPreference, TaskType
+from crew_moe.errors import ConfigError
+
+FILE = "policy.yaml"
+
+
+def load_policy(config: Path | None, registry: Registry, strategies: Iterable[str]) -> Policy:
+    """The packaged policy with the policy.yaml of the folder `config` over it.
+
+    Every expert that it names must stand in `registry`, its strategy among `strategies`. Raises ConfigError.
+    """
+    files = layers(FILE, config)
+    parsed = parse_layers(files, PolicyFile)
+    _check(parsed, registry, tuple(strategies), str(files[-1]))
+    digest = hashlib.sha256(parsed.model_dump_json().encode()).hexdigest()[:12]
+    return Policy(
+        name=parsed.name,
+        version=f"{parsed.name}@{digest}",
+        strategy=parsed.strategy,
+        weights=Weights(**parsed.weights.model_dump()),
+        thresholds=Thresholds(**parsed.thresholds.model_dump()),
+        tiers={tier: TierPolicy(**entry.model_dump()) for tier, entry in parsed.tiers.items()},
+        risks={risk: RiskPolicy(**entry.model_dump()) for risk, entry in parsed.risks.items()},
+        cost=CostPolicy(**parsed.cost.model_dump()),
+        limits=Limits(**parsed.limits.model_dump()),
+        breaker=BreakerPolicy(**parsed.breaker.model_dump()),
+        parallel=ParallelPolicy(**parsed.parallel.model_dump()),
+        exploration=Exploration(**parsed.exploration.model_dump()),
+        tasks={task_type: _task(entry) for task_type, entry in parsed.tasks.items()},
+        rules=tuple(_rule(entry) for entry in parsed.rules),
+        profiles={profile_id: _profile(profile_id, entry) for profile_id, entry in parsed.profiles.items()},
+    )
+
+
+def _task(entry: TaskEntry) -> TaskPreference:
+    return TaskPreference(
+        preferred=tuple(entry.preferred),
+        budget=tuple(entry.budget),
+        requires=frozenset(entry.requires),
+        output_multiplier=entry.output_multiplier,
+        min_output_tokens=entry.min_output_tokens,
+        max_output_tokens=entry.max_output_tokens,
+        critical=entry.critical,
+    )
+
+
+def _match(entry: MatchEntry) -> Match:
+    return Match(
+        task_types=frozenset(entry.task_types),
+        tiers=frozenset(entry.tiers),
+        risks=frozenset(entry.risks),
+        urgencies=frozenset(entry.urgencies),
+        scripts=frozenset(entry.scripts),
+        tenants=frozenset(entry.tenants),
+        min_input_tokens=entry.min_input_tokens,
+        max_input_tokens=entry.max_input_tokens,
+        has_code=entry.has_code,
+    )
+
+
+def _rule(entry: RuleEntry) -> Rule:
+    return Rule(name=entry.name, when=_match(entry.when), use=tuple(entry.use))
+
+
+def _profile(profile_id: str, entry: ProfileEntry) -> Profile:
+    return Profile(profile_id=profile_id, expert_id=entry.expert, **entry.model_dump(exclude={"expert"}))
+
+
+def _check(parsed: PolicyFile, registry: Registry, strategies: tuple[str, ...], file: str) -> None:
+    if parsed.strategy not in strategies:
+        raise ConfigError(
+            f"unknown strategy '{parsed.strategy}'",
+            file=file,
+            key="strategy",
+            value=parsed.strategy,
+            allowed=sorted(strategies),
+        )
+    for key, names in _named_experts(parsed).items():
+        for name in names:
+            if name not in registry:
+                raise ConfigError(
+                    f"unknown expert '{name}'", file=file, key=key, value=name, allowed=sorted(registry.by_id)
+                )
+    missing = sorted(set(TaskType) - set(parsed.tasks))
+    if missing:
+        raise ConfigError(f"no entry for {', '.join(missing)}", file=file, key="tasks", allowed=list(TaskType))
+    if sum(parsed.weights.model_dump().values()) <= 0:
+        raise ConfigError("the weights add up to nothing", file=file, key="weights")
+
+
+def _named_experts(parsed: PolicyFile) -> Mapping[str, Iterable[str]]:
+    named: dict[str, Iterable[str]] = {}
+    for task_type, task in parsed.tasks.items():
+        named[f"tasks.{task_type}.preferred"] = task.preferred
+        named[f"tasks.{task_type}.budget"] = task.budget
+    for index, rule in enumerate(parsed.rules):
+        named[f"rules.{index}.use"] = rule.use
+    for profile_id, profile in parsed.profiles.items():
+        named[f"profiles.{profile_id}.expert"] = (profile.expert,)
+    return named

@@ -1,0 +1,130 @@
+"""An expert: one routable model endpoint, with its price, its promises and where those figures come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from crew_moe.domain.money import price_nano
+from crew_moe.domain.word import Word
+
+
+class Capability(Word):
+    """What a call may need of an expert (seed 001's eight)."""
+
+    VISION = "vision"
+    TOOLS = "tools"
+    JSON = "json"
+    STREAMING = "streaming"
+    REASONING = "reasoning"
+    LONG_CONTEXT = "long_context"
+    CODE = "code"
+    MULTILINGUAL = "multilingual"
+
+    @property
+    def bit(self) -> int:
+        return 1 << _CAPABILITY_ORDER[self]
+
+
+_CAPABILITY_ORDER = {capability: index for index, capability in enumerate(Capability)}
+
+
+def capability_bits(capabilities: Iterable[Capability]) -> int:
+    """The set as one integer, so that 'has all of' is a mask."""
+    bits = 0
+    for capability in capabilities:
+        bits |= capability.bit
+    return bits
+
+
+class Tier(Word):
+    """Quality band: fast < baseline < premium."""
+
+    FAST = "fast"
+    BASELINE = "baseline"
+    PREMIUM = "premium"
+
+    @property
+    def rank(self) -> int:
+        return _TIER_RANK[self]
+
+
+_TIER_RANK = {Tier.FAST: 0, Tier.BASELINE: 1, Tier.PREMIUM: 2}
+
+
+class Status(Word):
+    """Whether the provider still serves the model. `--live` skips what is retired."""
+
+    ACTIVE = "active"
+    PREVIEW = "preview"
+    RETIRED = "retired"
+
+
+class Parameter(Word):
+    """Request parameters that not every model takes."""
+
+    TEMPERATURE = "temperature"
+    STOP = "stop"
+    JSON_SCHEMA = "json_schema"
+    SYSTEM = "system"
+    SEED = "seed"
+    MAX_COMPLETION_TOKENS = "max_completion_tokens"
+
+
+class Transport(Word):
+    """How an expert is reached: over OpenAI's chat API, by the crew framework's own class, or in this process."""
+
+    OPENAI = "openai"
+    NATIVE = "native"
+    EXTRACTIVE = "extractive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expert:
+    """One routable model endpoint. Prices in US$ per million tokens, windows in tokens, latencies in ms.
+
+    `reliability` is the success rate assumed until there is a record. A `named_only` expert serves only where
+    somebody named it (a pin, a fallback list) or where the text may not leave the user's machines.
+    """
+
+    expert_id: str
+    provider: str
+    provider_model: str
+    tier: Tier
+    quality: float
+    input_usd_per_mtok: Decimal
+    output_usd_per_mtok: Decimal
+    context_window: int
+    max_output_tokens: int
+    latency_p50_ms: float
+    capabilities: frozenset[Capability]
+    regions: frozenset[str]
+    moderated: bool
+    enabled: bool
+    status: Status
+    transport: Transport
+    base_url: str | None
+    base_url_env: str | None
+    api_key_env: str | None
+    parameters: frozenset[Parameter]
+    fallback: str | None
+    reliability: float
+    named_only: bool
+    source: str
+    checked_on: date
+    note: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the text stays with machines of the user's own."""
+        return self.provider == "local"
+
+    @property
+    def is_free(self) -> bool:
+        return not self.input_usd_per_mtok and not self.output_usd_per_mtok
+
+    def charge_nano(self, input_tokens: int, output_tokens: int) -> int:
+        """What this many tokens cost, in nano-USD, each part rounded up."""
+        return price_nano(input_tokens, self.input_usd_per_mtok) + price_nano(output_tokens, self.output_usd_per_mtok)

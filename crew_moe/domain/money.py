@@ -1,0 +1,50 @@
+"""Money: integer nano-USD inside, Decimal at the edge.
+
+A price of 1 US$ per million tokens is 1,000 nano-USD per token, so a list price with six decimals is a whole
+number of femto-dollars per token and charges are exact until the last, upward rounding.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from typing import Final
+
+from crew_moe.errors import InvalidInput
+
+NANO: Final = 1_000_000_000
+NANO_PER_TOKEN_AT_1_USD_PER_MTOK: Final = 1_000
+MAX_USD: Final = Decimal(1_000_000_000)
+
+
+def parse_usd(value: object, *, where: str = "") -> Decimal:
+    """A finite, non-negative Decimal of at most 1e9 US$ from a str, int, float or Decimal.
+
+    Raises InvalidInput for anything else (NaN, infinity, a negative amount, a word).
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise InvalidInput(f"{value!r} is no amount of US$", where=where, allowed=("a number such as '0.01'",))
+    try:
+        amount = value if isinstance(value, Decimal) else Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0 or amount > MAX_USD:
+        raise InvalidInput(
+            f"{value!r} is no amount of US$", where=where, allowed=(f"a finite number from 0 to {MAX_USD:,}",)
+        )
+    return amount
+
+
+def to_nano(usd: Decimal) -> int:
+    """US$ -> nano-USD, rounded up: a charge is never understated."""
+    return int((usd * NANO).to_integral_value(rounding=ROUND_CEILING))
+
+
+def to_usd(nano: int) -> Decimal:
+    """nano-USD -> US$, exact."""
+    return Decimal(nano) / NANO
+
+
+def price_nano(tokens: int, usd_per_mtok: Decimal) -> int:
+    """nano-USD for `tokens` at a list price, rounded up; exact for any Decimal price."""
+    exact = tokens * usd_per_mtok * NANO_PER_TOKEN_AT_1_USD_PER_MTOK
+    return int(exact.to_integral_value(rounding=ROUND_CEILING))

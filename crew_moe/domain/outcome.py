@@ -1,0 +1,167 @@
+"""What happened: attempts, outcomes and feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from crew_moe.domain.complaint import complaint
+from crew_moe.domain.request import Name, Tokens, Unit, Usd
+from crew_moe.domain.word import Word
+from crew_moe.errors import InvalidRequest
+
+
+class ErrorClass(Word):
+    """Why an attempt failed; each class has one row in the executor's table of what to do next."""
+
+    TIMEOUT = "timeout"
+    RATE_LIMIT = "rate_limit"
+    AUTH = "auth"
+    NOT_FOUND = "not_found"
+    BAD_REQUEST = "bad_request"
+    SERVER = "server"
+    CONNECTION = "connection"
+    MALFORMED = "malformed"
+    REFUSED = "refused"
+    CONTEXT_OVERFLOW = "context_overflow"
+    CIRCUIT_OPEN = "circuit_open"
+
+
+_NOBODYS_RECORD: Final = frozenset(
+    {ErrorClass.CIRCUIT_OPEN, ErrorClass.BAD_REQUEST, ErrorClass.REFUSED, ErrorClass.CONTEXT_OVERFLOW}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one call; `cached_tokens` and `reasoning_tokens` are parts of input and output."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try at one expert. `error` is None on success; `detail` holds no prompt and no secret."""
+
+    number: int
+    expert_id: str
+    ok: bool
+    error: ErrorClass | None = None
+    detail: str = ""
+    status: int | None = None
+    latency_ms: float = 0.0
+    usage: Usage = Usage()
+    cost_usd: Decimal = Decimal(0)
+    started_at: datetime
+
+    @property
+    def counts(self) -> bool:
+        """Whether it says anything about its expert: a call that the caller's fault or an open circuit ended does not."""
+        return self.error not in _NOBODYS_RECORD
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"{self.expert_id}: ok"
+        return f"{self.expert_id}: {self.error}" + (f" ({self.detail})" if self.detail else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "expert_id": self.expert_id,
+            "ok": self.ok,
+            "error": self.error.value if self.error else None,
+            "detail": self.detail,
+            "status": self.status,
+            "latency_ms": round(self.latency_ms, 3),
+            "input_tokens": self.usage.input_tokens,
+            "output_tokens": self.usage.output_tokens,
+            "cost_usd": str(self.cost_usd),
+            "started_at": self.started_at.isoformat(),
+        }
+
+
+class _Reported(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            what, where, value, allowed = complaint(error, type(self))
+        else:
+            return
+        raise InvalidRequest(what, where=where, value=value, allowed=allowed)
+
+
+class Outcome(_Reported):
+    """How one attempt of a decision went. Counted once per (decision_id, attempt)."""
+
+    decision_id: Name
+    expert_id: Name
+    success: bool
+    attempt: Annotated[int, Field(ge=1, le=1000)] = 1
+    latency_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    cost_usd: Usd | None = None
+    quality: Unit | None = None
+    error: ErrorClass | None = None
+
+
+class Feedback(_Reported):
+    """What a person or a pipeline thinks of the answer (seed 001): outcome, quality, rating, fate of the PR."""
+
+    decision_id: Name
+    source: Name
+    outcome: Literal["success", "partial", "failure"] | None = None
+    quality: Unit | None = None
+    rating: Annotated[int, Field(ge=1, le=5)] | None = None
+    pr_merged: bool | None = None
+    pr_reverted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One observation for the performance tracker; None is 'not observed', never zero."""
+
+    expert_id: str
+    task_type: str
+    success: bool | None
+    latency_ms: float | None = None
+    cost_usd: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    quality: float | None = None
+    reward: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """The answer of `router.complete`: its text, who gave it, every attempt on the way, usage and cost."""
+
+    ok: ClassVar[bool] = True
+
+    text: str
+    expert_id: str
+    decision_id: str
+    attempts: tuple[Attempt, ...]
+    usage: Usage
+    cost_usd: Decimal
+    finish_reason: str
+    tool_calls: tuple[Mapping[str, Any], ...] = ()

@@ -1,0 +1,188 @@
+"""A policy: the versioned strategy, weights, thresholds and preferences by which requests are routed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from crew_moe.domain.expert import Tier
+from crew_moe.domain.task import Risk, TaskPreference, TaskType, Urgency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Maxima of the seven factors in points (seed 001); their sum is scaled to 100."""
+
+    quality: float
+    cost: float
+    history: float
+    learning: float
+    preference: float
+    diversity: float
+    provider: float
+
+    @property
+    def total(self) -> float:
+        return (
+            self.quality
+            + self.cost
+            + self.history
+            + self.learning
+            + self.preference
+            + self.diversity
+            + self.provider
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """Where judgements turn.
+
+    `history_samples`: observed calls that weigh as much as an expert's assumed reliability. `learning_prior`: the
+    learned weight before any feedback. `tight_budget_usd`: at or below it the task type's budget experts are the
+    preferred ones. `long_context_tokens`: input size from which a request needs the long_context capability.
+    `min_confidence`: below it the rationale says that the choice is close.
+    """
+
+    history_samples: float
+    learning_prior: float
+    tight_budget_usd: Decimal
+    long_context_tokens: int
+    min_confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierPolicy:
+    """Per tier: how long one attempt may take, in ms, when the request sets no latency of its own."""
+
+    attempt_timeout_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskPolicy:
+    """What a risk class demands of an expert."""
+
+    moderated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostPolicy:
+    """How cost is predicted and scored.
+
+    `reference_usd_per_mtok`: the blended price at which an expert earns half the cost points. `spread`: relative
+    half-width of the predicted range. `overhead_tokens`: prompt scaffolding added to every call.
+    `usage_samples`: how many observed calls weigh as much as the multiplier.
+    """
+
+    reference_usd_per_mtok: float
+    spread: float
+    overhead_tokens: int
+    usage_samples: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Caps on attempts: per call, and on waiting for a `Retry-After`."""
+
+    max_attempts: int
+    fallbacks: int
+    fallback_margin: float
+    max_retry_after_ms: float
+    default_max_output_tokens: int
+    min_output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerPolicy:
+    """Circuit breakers (seed 001; vocabulary of Envoy): consecutive failures, ejection times in ms, probes."""
+
+    failures: int
+    ejection_ms: float
+    max_ejection_ms: float
+    backoff: float
+    probes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelPolicy:
+    """When `parallel: auto` asks several experts (seed 001's triggers), and how many."""
+
+    experts: int
+    min_quality: float
+    min_budget_usd: Decimal
+    consensus: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exploration:
+    """With probability `rate` a deterministic pick is replaced by a uniform one among the eligible experts."""
+
+    rate: float = 0.0
+    within: str = "eligible"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """Conditions of a rule; all that are set must hold. Bounds are inclusive."""
+
+    task_types: frozenset[TaskType] = frozenset()
+    tiers: frozenset[Tier] = frozenset()
+    risks: frozenset[Risk] = frozenset()
+    urgencies: frozenset[Urgency] = frozenset()
+    scripts: frozenset[str] = frozenset()
+    tenants: frozenset[str] = frozenset()
+    min_input_tokens: int | None = None
+    max_input_tokens: int | None = None
+    has_code: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """`rule` strategy: the first rule that matches names its experts, best first."""
+
+    name: str
+    when: Match
+    use: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A versioned bundle around one expert (seed 002): decoding, context, budget and SLO promise.
+
+    `context_window` and `max_output_tokens` narrow the expert's own; `max_latency_ms` and `budget_usd` join the
+    request's limits. `quantization`, `retrieval` and `reranker` are carried to whoever hosts the expert.
+    """
+
+    profile_id: str
+    version: str
+    expert_id: str
+    quantization: str | None = None
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    retrieval: bool = False
+    reranker: bool = False
+    budget_usd: Decimal | None = None
+    max_latency_ms: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """One versioned policy; `version` is its name and a digest of its content."""
+
+    name: str
+    version: str
+    strategy: str
+    weights: Weights
+    thresholds: Thresholds
+    tiers: Mapping[Tier, TierPolicy]
+    risks: Mapping[Risk, RiskPolicy]
+    cost: CostPolicy
+    limits: Limits
+    breaker: BreakerPolicy
+    parallel: ParallelPolicy
+    exploration: Exploration
+    tasks: Mapping[TaskType, TaskPreference]
+    rules: tuple[Rule, ...] = ()
+    profiles: Mapping[str, Profile] = field(default_factory=dict)

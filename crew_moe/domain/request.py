@@ -1,0 +1,85 @@
+"""What a caller asks: one routing request, validated where it enters."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from crew_moe.domain.complaint import complaint
+from crew_moe.domain.expert import Capability, Tier
+from crew_moe.domain.money import parse_usd
+from crew_moe.domain.task import Modality, Risk, TaskType, Urgency
+from crew_moe.errors import InvalidRequest
+
+MAX_TEXT_CHARS: Final = 8_000_000
+MAX_TOKENS: Final = 100_000_000
+
+Usd = Annotated[Decimal, BeforeValidator(parse_usd)]
+Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
+Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Parallel(BaseModel):
+    """How many experts answer the same task, and how their answers become one (seed 001's hybrid router)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experts: Annotated[int, Field(ge=2, le=8)] = 3
+    consensus: Literal["judge", "quality_weighted", "voting", "first_success"] = "judge"
+
+
+class RoutingRequest(BaseModel):
+    """One question to the router: which expert for this?
+
+    Tokens are counts, latencies milliseconds, money US$. `min_quality` and `max_latency_ms` are hard limits per
+    call, `budget_usd` is the ceiling for the whole task, `deadline_ms` its time. `tier` is what is wanted, `max_tier` the
+    ceiling for fallback and escalation. Absent `task_type`, `modality`, `risk` and `urgency` are inferred from the text.
+    Raises InvalidRequest, which names the field, what is allowed and the closest match.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task_type: TaskType | None = None
+    text: Annotated[str, Field(max_length=MAX_TEXT_CHARS)] = ""
+    context_tokens: Tokens = 0
+    max_output_tokens: Annotated[int, Field(gt=0, le=MAX_TOKENS)] | None = None
+    budget_usd: Usd | None = None
+    min_quality: Unit | None = None
+    max_latency_ms: Milliseconds | None = None
+    deadline_ms: Milliseconds | None = None
+    tier: Tier | None = None
+    max_tier: Tier | None = None
+    requires: frozenset[Capability] = frozenset()
+    modality: Modality | None = None
+    preferred_providers: tuple[Name, ...] = ()
+    tenant: Name | None = None
+    project: Name | None = None
+    user: Name | None = None
+    channel: Name | None = None
+    run_id: Name | None = None
+    task: Name | None = None
+    residency: Name | None = None
+    pii: Literal["allow", "redact", "local_only", "deny"] = "allow"
+    risk: Risk | None = None
+    urgency: Urgency | None = None
+    session_key: Name | None = None
+    strategy: Name | None = None
+    profile: Name | None = None
+    pin: Name | None = None
+    fallbacks: tuple[Name, ...] | None = None
+    parallel: Parallel | Literal["auto"] | bool | None = None
+    critical: bool = False
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            what, where, value, allowed = complaint(error, type(self))
+        else:
+            return
+        raise InvalidRequest(what, where=where, value=value, allowed=allowed)

@@ -1,0 +1,128 @@
+"""Every error that the package raises, in one tree.
+
+    CrewMoEError
+     +- InvalidInput            something given was wrong (exit code 2); carries what, where, allowed, closest
+     |   +- ConfigError         ... in a file
+     |   +- InvalidRequest      ... in a request, an outcome or a feedback
+     |   +- UnknownExpert       ... an expert id that the registry does not hold
+     |   +- UnknownDecision     ... a decision id that the log does not hold
+     |   +- NotAvailable        ... a feature that this version names but can't run
+     +- MissingExtra            an optional dependency is not installed (exit code 2)
+     +- RefusedError            nothing may serve the request; carries the Infeasible (exit code 1)
+     +- ExecutionFailed         every attempt failed; carries the attempts (exit code 1)
+     +- StateError              the state store can't be used
+     +- SimulationError         the simulated providers could not start
+
+Expected refusals inside the library are values (Infeasible, Rejection); they become exceptions only where a
+value can't be handed back, as in the middle of a crew's call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+
+def closest(value: object, allowed: Iterable[str]) -> str | None:
+    """The allowed word nearest to `value`, or None when nothing is near."""
+    found = get_close_matches(str(value), list(allowed), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+class CrewMoEError(Exception):
+    """Root of everything that crew-moe raises on purpose."""
+
+
+class InvalidInput(CrewMoEError, ValueError):
+    """One wrong thing that somebody gave us: what, where, what is allowed, and the closest match."""
+
+    def __init__(self, what: str, *, where: str = "", value: object = None, allowed: Iterable[str] = ()) -> None:
+        self.what = what
+        self.where = where
+        self.allowed = tuple(allowed)
+        self.closest = closest(value, self.allowed) if value is not None else None
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.closest is not None:
+            parts.append(f"did you mean '{self.closest}'?")
+        if self.allowed:
+            parts.append("allowed: " + ", ".join(self.allowed))
+        return "; ".join(parts)
+
+
+class ConfigError(InvalidInput):
+    """A configuration file is wrong; `file` and `key` say where."""
+
+    def __init__(
+        self, what: str, *, file: str, key: str = "", value: object = None, allowed: Iterable[str] = ()
+    ) -> None:
+        self.file = file
+        self.key = key
+        where = f"{file}: {key}" if key else file
+        super().__init__(what, where=where, value=value, allowed=allowed)
+
+
+class InvalidRequest(InvalidInput):
+    """A request, outcome or feedback does not have the documented shape; `where` is the field."""
+
+
+class UnknownExpert(InvalidInput):
+    """No expert of that id stands in the registry."""
+
+    def __init__(self, expert_id: str, allowed: Iterable[str], *, where: str = "") -> None:
+        self.expert_id = expert_id
+        super().__init__(f"unknown expert '{expert_id}'", where=where, value=expert_id, allowed=allowed)
+
+
+class UnknownDecision(InvalidInput):
+    """The decision log holds no such decision (any more)."""
+
+    def __init__(self, decision_id: str) -> None:
+        self.decision_id = decision_id
+        super().__init__(f"unknown decision '{decision_id}'")
+
+
+class NotAvailable(InvalidInput):
+    """A setting that the schema knows but that this version can't carry out yet."""
+
+    def __init__(self, feature: str, *, where: str = "") -> None:
+        self.feature = feature
+        super().__init__(f"'{feature}' is not available yet: this version decides it but can't run it", where=where)
+
+
+class MissingExtra(CrewMoEError, ImportError):
+    """An optional dependency is absent; the message says what to install."""
+
+    def __init__(self, extra: str, module: str) -> None:
+        self.extra = extra
+        self.module = module
+        super().__init__(f"'{module}' is not installed; run: pip install 'crew-moe[{extra}]'")
+
+
+class RefusedError(CrewMoEError):
+    """Nothing may serve the request. `infeasible` names the binding constraint and the nearest miss."""
+
+    def __init__(self, infeasible: Any) -> None:
+        self.infeasible = infeasible
+        super().__init__(str(infeasible))
+
+
+class ExecutionFailed(CrewMoEError):
+    """Every attempt of one call failed; `attempts` is the whole trail, in order."""
+
+    def __init__(self, attempts: Sequence[Any], *, reason: str) -> None:
+        self.attempts = tuple(attempts)
+        self.reason = reason
+        trail = "; ".join(str(attempt) for attempt in self.attempts) or "no attempt was possible"
+        super().__init__(f"no expert could answer ({reason}): {trail}")
+
+
+class StateError(CrewMoEError):
+    """The state store can't be opened, read or written."""
+
+
+class SimulationError(CrewMoEError):
+    """The simulated providers could not start or their script is wrong."""

@@ -1,0 +1,122 @@
+"""What came of decisions: attempts, outcomes and feedback, into the performance record, the breakers and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from crew_moe.domain.outcome import Attempt, Feedback, Outcome, Sample
+from crew_moe.domain.registry import Registry
+from crew_moe.errors import StateError, UnknownDecision
+from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
+from crew_moe.routing.batch_record import row_in_batch
+from crew_moe.state.breaker import expert_key, provider_key
+
+if TYPE_CHECKING:
+    from crew_moe.execution.route import Route
+
+MAX_ATTEMPTS_SHOWN: Final = 1000
+ROW_MARK: Final = "."  # <batch id>.<row>
+
+
+class Outcomes:
+    """Each attempt counts once per (decision id, number), whoever reports it."""
+
+    def __init__(
+        self, *, registry: Registry, state: StateStore, log: DecisionLog, clock: Clock, sink: EventSink
+    ) -> None:
+        self._registry = registry
+        self._state = state
+        self._log = log
+        self._clock = clock
+        self._sink = sink
+
+    def attempted(self, route: Route, attempt: Attempt) -> None:
+        """Take an attempt of our own executor, which tends the breakers itself. Never raises: learning fails open."""
+        name = served_name(route.decision_id, attempt.number)
+        self._log.append(name, partial(_attempt_row, route.decision_id, attempt))
+        if not attempt.counts:
+            return
+        sample = Sample(
+            expert_id=attempt.expert_id,
+            task_type=route.task_type,
+            success=attempt.ok,
+            latency_ms=attempt.latency_ms if attempt.ok else None,
+            cost_usd=float(attempt.cost_usd) if attempt.ok else None,
+            input_tokens=attempt.usage.input_tokens if attempt.ok else None,
+            output_tokens=attempt.usage.output_tokens if attempt.ok else None,
+        )
+        try:
+            self._state.record(sample, self._clock.now(), once=name)
+        except StateError as error:
+            self._sink.emit("outcome_not_recorded", decision_id=route.decision_id, error=str(error))
+
+    def record(self, outcome: Outcome) -> bool:
+        """Take an outcome that somebody else reports; it moves the record and the breakers. False if known already."""
+        task_type = self.decision(outcome.decision_id)["task_type"]
+        expert = self._registry[outcome.expert_id]
+        sample = Sample(
+            expert_id=expert.expert_id,
+            task_type=task_type,
+            success=outcome.success,
+            latency_ms=outcome.latency_ms,
+            cost_usd=None if outcome.cost_usd is None else float(outcome.cost_usd),
+            input_tokens=outcome.input_tokens,
+            output_tokens=outcome.output_tokens,
+            quality=outcome.quality,
+        )
+        name, now = served_name(outcome.decision_id, outcome.attempt), self._clock.now()
+        if not self._state.record(sample, now, once=name):
+            return False
+        signal: Callable[..., Any] = self._state.succeed if outcome.success else self._state.fail
+        for key in (expert_key(expert.expert_id), provider_key(expert.provider)):
+            signal(key, now)
+        self._log.append(name, lambda: {"kind": "outcome", **outcome.model_dump(mode="json")})
+        return True
+
+    def feedback(self, feedback: Feedback) -> bool:
+        """Take a judgement of the answer; its quality moves the record of who served. False if known already."""
+        row = self.decision(feedback.decision_id)
+        served = [entry["expert_id"] for entry in self.served(feedback.decision_id) if entry["success"]]
+        sample = Sample(
+            expert_id=served[-1] if served else row["expert_id"],
+            task_type=row["task_type"],
+            success=None,
+            quality=feedback.quality,
+        )
+        name = f"{feedback.decision_id}/feedback/{feedback.source}"
+        if not self._state.record(sample, self._clock.now(), once=name):
+            return False
+        self._log.append(name, lambda: {"kind": "feedback", **feedback.model_dump(mode="json")})
+        return True
+
+    def decision(self, decision_id: str) -> Mapping[str, Any]:
+        """The row of a decision, alone or in a batch. Raises UnknownDecision."""
+        row = self._log.get(decision_id)
+        if row is None and ROW_MARK in decision_id:
+            batch_id, _, number = decision_id.rpartition(ROW_MARK)
+            batch = self._log.get(batch_id)
+            row = row_in_batch(batch, number) if batch is not None else None
+        if row is None or row["kind"] != "decision":
+            raise UnknownDecision(decision_id)
+        return row
+
+    def served(self, decision_id: str) -> tuple[Mapping[str, Any], ...]:
+        """Attempts and outcomes of a decision, in order."""
+        rows = []
+        for number in range(1, MAX_ATTEMPTS_SHOWN):
+            row = self._log.get(served_name(decision_id, number))
+            if row is None:
+                break
+            rows.append(row)
+        return tuple(rows)
+
+
+def served_name(decision_id: str, number: int) -> str:
+    """The log's name for one attempt of a decision."""
+    return f"{decision_id}/served/{number}"
+
+
+def _attempt_row(decision_id: str, attempt: Attempt) -> dict[str, Any]:
+    return {"kind": "attempt", "decision_id": decision_id, "success": attempt.ok, **attempt.as_dict()}

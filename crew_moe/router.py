@@ -1,0 +1,360 @@
+"""The Router: composition root and public face of the package.
+
+It wires catalogue, policy, state, engine and executor together and holds no rule of its own: what is decided stands in
+routing, what is tried and given up in execution, what is remembered in state.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from crew_moe.boards import Boards
+from crew_moe.catalog import load_policy, load_registry
+from crew_moe.clock import SystemClock
+from crew_moe.domain.decision import Decision, Infeasible
+from crew_moe.domain.expert import Expert, Transport
+from crew_moe.domain.outcome import Completion, Feedback, Outcome
+from crew_moe.domain.policy import Policy
+from crew_moe.domain.registry import Registry
+from crew_moe.domain.request import RoutingRequest
+from crew_moe.domain.snapshot import Pin, Snapshot
+from crew_moe.domain.task import TaskType
+from crew_moe.errors import InvalidRequest
+from crew_moe.explanation import Explanation, explain
+from crew_moe.outcomes import Outcomes
+from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
+from crew_moe.routing.batch import Decisions, decide_batch
+from crew_moe.routing.board import Board, board_of
+from crew_moe.routing.engine import decide
+from crew_moe.routing.record import digest, identity_of, row_of
+from crew_moe.routing.reports import ExpertHealth, Standing, health_of, outcome_counts, standings
+from crew_moe.settings import Settings, api_key, base_url, has_credentials
+from crew_moe.state import open_log, open_state
+from crew_moe.strategies import STRATEGIES
+from crew_moe.telemetry.events import LogSink
+
+if TYPE_CHECKING:
+    from crew_moe.execution.executor import Executor
+    from crew_moe.execution.route import Route
+
+
+class Router:
+    """Decides, calls, records and explains. One per process or many over one store; safe for threads and forks.
+
+    `decide` advises on the whole catalogue. Calls (`complete`, crews) go only to experts that can be called: not
+    retired, and with their key in the environment; `live=True` makes `decide` keep to those too. With a `base_url` every
+    remote expert is reached there, without a key.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        policy: Policy,
+        state: StateStore,
+        log: DecisionLog,
+        clock: Clock | None = None,
+        sink: EventSink | None = None,
+        live: bool = False,
+        base_url: str | Mapping[str, str] | None = None,
+        log_key: bytes = b"",
+    ) -> None:
+        self.registry = registry
+        self.policy = policy
+        self.state = state
+        self.log = log
+        self.clock = clock or SystemClock()
+        self.sink = sink or LogSink()
+        self._base_url = base_url
+        self._log_key = log_key or secrets.token_bytes(16)
+        advice = self._board(live=live)
+        self._boards = Boards(advice, state, self.clock)
+        callable_now = live or base_url is not None
+        self._calling = self._boards if callable_now else Boards(self._board(live=True), state, self.clock)
+        self.outcomes = Outcomes(registry=registry, state=state, log=log, clock=self.clock, sink=self.sink)
+        self._renumber()
+        os.register_at_fork(after_in_child=self._renumber)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: str | Path | None = None,
+        *,
+        state: str | None = None,
+        base_url: str | Mapping[str, str] | None = None,
+        live: bool = False,
+        clock: Clock | None = None,
+        sink: EventSink | None = None,
+    ) -> Self:
+        """A router over the catalogue and policy of a folder (laid over the packaged ones) and a state URL.
+
+        `state`: ":memory:" or "sqlite:///path.db"; unset, CREW_MOE_STATE or memory. `base_url`: one address for all
+        remote experts, or one by provider. Raises ConfigError, InvalidInput and StateError.
+        """
+        settings = Settings()
+        folder = Path(config) if config is not None else settings.config
+        registry = load_registry(folder)
+        policy = load_policy(folder, registry, STRATEGIES)
+        url = state or settings.state
+        return cls(
+            registry=registry,
+            policy=policy,
+            state=open_state(url, policy.breaker),
+            log=open_log(url),
+            clock=clock,
+            sink=sink,
+            live=live,
+            base_url=base_url,
+            log_key=settings.log_key.encode(),
+        )
+
+    # ---- deciding -------------------------------------------------------------------------------------------------
+
+    def decide(self, request: RoutingRequest, *, for_call: bool = False) -> Decision | Infeasible:
+        """The expert for one request. Reserves nothing, calls no model, never waits for the network.
+
+        `for_call` keeps to experts that can be called now. Raises InvalidRequest and UnknownExpert.
+        """
+        boards = self._calling if for_call else self._boards
+        decision = decide(
+            request, boards.current(), decision_id=self._new_id(), now=self.clock.now(), new_seed=_new_seed
+        )
+        key = self._log_key
+        row = partial(row_of, decision, digest(request.text, key), identity_of(request), key)
+        self.log.append(decision.decision_id, row)
+        return decision
+
+    async def adecide(self, request: RoutingRequest, *, for_call: bool = False) -> Decision | Infeasible:
+        """As `decide`; it takes microseconds, so it runs on the loop."""
+        return self.decide(request, for_call=for_call)
+
+    def decide_batch(self, requests: Sequence[RoutingRequest]) -> Decisions:
+        """As `decide` for many requests at once, in columns; a row becomes a Decision when it is read."""
+        batch_id = self._new_id()
+        decisions = decide_batch(
+            requests, self._boards.current(), batch_id=batch_id, now=self.clock.now(), new_seed=_new_seed
+        )
+        self.log.append(batch_id, decisions.record.row)
+        return decisions
+
+    # ---- calling --------------------------------------------------------------------------------------------------
+
+    def complete(
+        self, request: RoutingRequest, messages: Sequence[Mapping[str, Any]] | None = None, **options: Any
+    ) -> Completion | Infeasible:
+        """Decide, call with fallbacks, record. `options` are fields of ports.ChatRequest.
+
+        Returns Infeasible when nobody may serve; raises ExecutionFailed, which lists every attempt, when all failed.
+        """
+        from crew_moe.execution.completing import completion, prepare
+
+        request, chat = prepare(request, messages, options)
+        decision = self.decide(request, for_call=True)
+        if isinstance(decision, Infeasible):
+            return decision
+        return completion(decision, self.executor.run(self.route(decision, request), chat))
+
+    async def acomplete(
+        self, request: RoutingRequest, messages: Sequence[Mapping[str, Any]] | None = None, **options: Any
+    ) -> Completion | Infeasible:
+        """As `complete`, on an event loop."""
+        from crew_moe.execution.completing import completion, prepare
+
+        request, chat = prepare(request, messages, options)
+        decision = self.decide(request, for_call=True)
+        if isinstance(decision, Infeasible):
+            return decision
+        return completion(decision, await self.executor.arun(self.route(decision, request), chat))
+
+    def route(self, decision: Decision, request: RoutingRequest) -> Route:
+        """What the executor needs to carry a decision out: experts in order, time, money and length."""
+        from crew_moe.execution.completing import route_of
+
+        return route_of(decision, request, self.policy, self.clock.monotonic())
+
+    @cached_property
+    def executor(self) -> Executor:
+        """The executor; made on first use, so that deciding alone loads no HTTP client."""
+        from crew_moe.execution.client import OpenAIClient
+        from crew_moe.execution.executor import Executor
+        from crew_moe.execution.transports import Transports
+
+        client = OpenAIClient(base_url_for=self._url_of, key_for=self._key_of)
+        return Executor(
+            registry=self.registry,
+            client=Transports({Transport.OPENAI: client}),
+            state=self.state,
+            limits=self.policy.limits,
+            clock=self.clock,
+            report=self.outcomes.attempted,
+            sink=self.sink,
+        )
+
+    # ---- learning -------------------------------------------------------------------------------------------------
+
+    def record(self, outcome: Outcome) -> bool:
+        """Take what came of a decision that somebody else carried out; False when it was recorded before.
+
+        Moves the performance record and the breakers. Raises UnknownDecision and UnknownExpert.
+        """
+        return self.outcomes.record(outcome)
+
+    def feedback(self, feedback: Feedback) -> bool:
+        """Take a judgement of the answer; False when this source judged this decision before. Raises UnknownDecision."""
+        return self.outcomes.feedback(feedback)
+
+    # ---- looking --------------------------------------------------------------------------------------------------
+
+    def explain(self, decision_id: str) -> Explanation:
+        """The recorded decision, worked out again from its own row, and what came of it. Raises UnknownDecision."""
+        return explain(self.outcomes.decision(decision_id), self.outcomes.served(decision_id), self.policy)
+
+    def health(self) -> tuple[ExpertHealth, ...]:
+        """How each expert does, and whether it can be called now."""
+        self._calling.refresh(force=True)
+        return health_of(self._calling.current())
+
+    def experts(self, request: RoutingRequest, *, top: int | None = None) -> tuple[Standing, ...]:
+        """Eligible experts for a request, best first, with cost comparison and ROI."""
+        return standings(self._boards.current(), request, top)
+
+    def stats(self) -> dict[str, Any]:
+        """Figures about this router: decisions made here, recorded calls by expert, versions, the log."""
+        self._boards.refresh(force=True)
+        board = self._boards.current()
+        return {
+            "policy_version": self.policy.version,
+            "registry_digest": self.registry.digest,
+            "experts": len(self.registry),
+            "calls": dict(outcome_counts(board)),
+            "provider_share": dict(board.snapshot.provider_share),
+            "open_breakers": sorted(key for key, row in board.snapshot.breakers.items() if row.state != "closed"),
+            "pins": [_pin_row(pin) for pin in board.snapshot.pins],
+            "log_dropped": getattr(self.log, "dropped", 0),
+        }
+
+    # ---- overriding -----------------------------------------------------------------------------------------------
+
+    def pin(
+        self,
+        expert_id: str,
+        *,
+        task_type: str | None = None,
+        task: str | None = None,
+        tenant: str | None = None,
+        minutes: float | None = None,
+        reason: str = "",
+        by: str = "",
+    ) -> Pin:
+        """Send matching requests to this expert alone, until unpinned or for some minutes. Raises UnknownExpert."""
+        now = self.clock.now()
+        pin = Pin(
+            expert_id=self.registry[expert_id].expert_id,
+            task_type=None if task_type is None else _known_task(task_type),
+            task=task,
+            tenant=tenant,
+            reason=reason,
+            by=by,
+            created_at=now,
+            expires_at=None if minutes is None else now + timedelta(minutes=minutes),
+        )
+        self.state.pin(pin)
+        self._refresh()
+        return pin
+
+    def unpin(
+        self,
+        expert_id: str | None = None,
+        *,
+        task_type: str | None = None,
+        task: str | None = None,
+        tenant: str | None = None,
+    ) -> int:
+        """Remove the pins that match every field given; how many there were."""
+        removed = self.state.unpin(expert_id=expert_id, task_type=task_type, task=task, tenant=tenant)
+        self._refresh()
+        return removed
+
+    def overrides_version(self) -> int:
+        """Changes when a pin is set, removed or expires, so that a running task knows to decide anew."""
+        return hash(self._calling.current().snapshot.pins)
+
+    # ---- housekeeping ---------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Write what is pending and give connections back."""
+        if "executor" in self.__dict__:
+            self.executor.close()
+        self.log.close()
+        self.state.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _board(self, *, live: bool) -> Board:
+        known = live and self._base_url is None
+        missing = (expert.expert_id for expert in self.registry if not has_credentials(expert))
+        return board_of(
+            self.registry,
+            self.policy,
+            Snapshot(taken_at=self.clock.now()),
+            live=live,
+            without_credentials=frozenset(missing) if known else frozenset(),
+        )
+
+    def _refresh(self) -> None:
+        for boards in (self._boards, self._calling):
+            boards.refresh(force=True)
+
+    def _renumber(self) -> None:
+        """Decision ids are unique over processes, forked ones too, and can't be guessed."""
+        self._prefix = f"d-{secrets.token_hex(8)}-"
+        self._numbers = itertools.count(1)
+
+    def _new_id(self) -> str:
+        return f"{self._prefix}{next(self._numbers)}"
+
+    def _url_of(self, expert: Expert) -> str | None:
+        given = self._base_url
+        if given is None or expert.is_local:
+            return base_url(expert)
+        return given if isinstance(given, str) else given.get(expert.provider)
+
+    def _key_of(self, expert: Expert) -> str | None:
+        return api_key(expert) if self._base_url is None or expert.is_local else None
+
+
+def _new_seed() -> int:
+    return secrets.randbits(62)
+
+
+def _known_task(word: str) -> TaskType:
+    if word not in set(TaskType):
+        raise InvalidRequest(f"unknown task type '{word}'", where="task_type", value=word, allowed=list(TaskType))
+    return TaskType(word)
+
+
+def _pin_row(pin: Pin) -> dict[str, Any]:
+    return {
+        "expert_id": pin.expert_id,
+        "task_type": pin.task_type,
+        "task": pin.task,
+        "tenant": pin.tenant,
+        "reason": pin.reason,
+        "by": pin.by,
+        "created_at": pin.created_at.isoformat(),
+        "expires_at": pin.expires_at.isoformat() if pin.expires_at else None,
+    }

@@ -1,0 +1,211 @@
+"""Many requests at once: the same answers as one by one, bit for bit, at a fraction of the time.
+
+Requests that ask for the same thing share a lane, so their sizes become columns of shape (requests, 1) and every expert
+of the lane is judged for all of them by one operation. What can't be done in columns (a task type to be inferred, a
+strategy that looks at candidates, exploration, groups) goes through `decide` row by row. A row becomes a Decision when
+it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, overload
+
+import numpy as np
+
+from crew_moe.domain.decision import Decision, Infeasible
+from crew_moe.domain.money import NANO
+from crew_moe.domain.request import RoutingRequest
+from crew_moe.routing.batch_record import BatchRecord, Results
+from crew_moe.routing.board import Board
+from crew_moe.routing.choice import is_greedy
+from crew_moe.routing.columns import Floats, Ints
+from crew_moe.routing.engine import NewSeed, check_names, decide
+from crew_moe.routing.features import estimate_ascii, extract, mentions_high_risk
+from crew_moe.routing.lane import Lane
+from crew_moe.routing.needs import needs_of, profile_of
+from crew_moe.routing.slate import masked
+
+INFINITY: Final = float("inf")
+MAX_CELLS: Final = 1 << 18  # requests x experts judged in one piece, which bounds the memory of a batch
+SIZES: Final = itemgetter("text", "context_tokens", "max_output_tokens", "budget_usd", "risk")
+# What decides the lane of a request, whatever its sizes.
+ALIKE: Final = itemgetter(
+    "task_type",
+    "requires",
+    "min_quality",
+    "max_latency_ms",
+    "tier",
+    "max_tier",
+    "modality",
+    "preferred_providers",
+    "residency",
+    "pii",
+    "risk",
+    "strategy",
+    "profile",
+    "pin",
+    "fallbacks",
+    "parallel",
+    "task",
+    "tenant",
+)
+
+Answer = Decision | Infeasible
+
+
+class Decisions(Sequence[Answer]):
+    """Answers of one batch. `results` holds the figures; `decisions[i]` makes the Decision or Infeasible of row i."""
+
+    def __init__(self, count: int, record: BatchRecord, remake: Callable[[int], Answer]) -> None:
+        self._count = count
+        self._remake = remake
+        self.record = record
+
+    @property
+    def results(self) -> Results:
+        return self.record.results
+
+    @property
+    def expert_ids(self) -> list[str | None]:
+        """The expert of each row, None where none may serve."""
+        ids = (*self.record.expert_ids, None)
+        return [ids[position] for position in self.results.position.tolist()]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Answer]:
+        return (self._remake(index) for index in range(self._count))
+
+    @overload
+    def __getitem__(self, index: int) -> Answer: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Answer]: ...
+    def __getitem__(self, index: int | slice) -> Answer | list[Answer]:
+        if isinstance(index, slice):
+            return [self._remake(row) for row in range(*index.indices(self._count))]
+        row = index + self._count if index < 0 else index
+        if not 0 <= row < self._count:
+            raise IndexError(f"row {index} of a batch of {self._count}")
+        return self._remake(row)
+
+
+def decide_batch(
+    requests: Sequence[RoutingRequest], board: Board, *, batch_id: str, now: datetime, new_seed: NewSeed
+) -> Decisions:
+    """Answers for all requests, in order. Row i has the id `<batch_id>.<i>` and equals what `decide` gives it."""
+    seeds: dict[int, int] = {}
+
+    def remake(row: int) -> Answer:
+        """Row `row` as a Decision; chance falls the same way each time."""
+
+        def seed() -> int:
+            if row not in seeds:
+                seeds[row] = new_seed()
+            return seeds[row]
+
+        return decide(requests[row], board, decision_id=f"{batch_id}.{row}", now=now, new_seed=seed)
+
+    record = BatchRecord(batch_id, board, now, len(requests))
+    alike, singles = _sorted_out(requests, board)
+    for rows in alike:
+        for lane, sizes in _lanes(rows, requests[rows.index[0]], board, now):
+            _judge(lane, sizes, record)
+    for row in singles:
+        record.note(row, remake(row))
+    return Decisions(len(requests), record, remake)
+
+
+class _Rows(NamedTuple):
+    """Requests that ask for the same thing: where they stand, and their sizes."""
+
+    index: list[int]
+    chars: list[int]
+    spaces: list[int]
+    extra: list[int]
+    ceiling: list[float]
+    budget: list[float]
+
+
+def _sorted_out(requests: Sequence[RoutingRequest], board: Board) -> tuple[list[_Rows], list[int]]:
+    """Rows by what they ask for, and the rows that must be decided one by one."""
+    tight = board.policy.thresholds.tight_budget_usd
+    alike: dict[Any, _Rows | None] = {}
+    singles: list[int] = []
+    for index, request in enumerate(requests):
+        values = request.__dict__
+        text, extra, ceiling, budget, risk = SIZES(values)
+        key = (ALIKE(values), budget is not None and budget <= tight, risk is None and mentions_high_risk(text))
+        if key not in alike:
+            check_names(request, board)
+            alike[key] = _Rows([], [], [], [], [], []) if _in_columns(request, board) else None
+        rows = alike[key]
+        if rows is None or not text.isascii():
+            singles.append(index)
+            continue
+        rows.index.append(index)
+        rows.chars.append(len(text))
+        rows.spaces.append(text.count(" "))
+        rows.extra.append(extra)
+        rows.ceiling.append(INFINITY if ceiling is None else ceiling)
+        rows.budget.append(INFINITY if budget is None else float(budget))
+    return [rows for rows in alike.values() if rows is not None and rows.index], singles
+
+
+def _in_columns(request: RoutingRequest, board: Board) -> bool:
+    """Whether requests like this one can be judged together."""
+    return request.task_type is not None and not request.parallel and is_greedy(request, board.policy)
+
+
+def _lanes(rows: _Rows, like: RoutingRequest, board: Board, now: datetime) -> Iterator[tuple[Lane, _Sizes]]:
+    """The rows' sizes by lane; very long inputs need a capability of their own, so there may be two."""
+    policy, pins = board.policy, board.snapshot.pins
+    features = extract(like)
+    task = policy.tasks[features.task_type]
+    chars = np.array(rows.chars, dtype=np.int64)
+    tokens = estimate_ascii(chars, np.array(rows.spaces, dtype=np.int64)) + np.array(rows.extra, dtype=np.int64)
+    outputs = np.clip((tokens * task.output_multiplier).astype(np.int64), task.min_output_tokens, task.max_output_tokens)
+    profile = profile_of(like, policy)
+    own_ceiling = INFINITY if profile is None or profile.max_output_tokens is None else profile.max_output_tokens
+    own_budget = INFINITY if profile is None or profile.budget_usd is None else float(profile.budget_usd)
+    sizes = _Sizes(
+        index=np.array(rows.index, dtype=np.int64),
+        inputs=(tokens + policy.cost.overhead_tokens).astype(np.float64),
+        outputs=np.minimum(np.minimum(outputs, np.array(rows.ceiling)), own_ceiling),
+        budgets=np.minimum(np.array(rows.budget), own_budget) * NANO,
+    )
+    threshold = policy.thresholds.long_context_tokens
+    for is_long, part in ((False, tokens < threshold), (True, tokens >= threshold)):
+        if part.any():
+            stand_in = features._replace(input_tokens=threshold if is_long else 0)
+            needs = needs_of(like, stand_in, policy, pins, now)
+            yield board.lane(needs), _Sizes(*(column[part] for column in sizes))
+
+
+class _Sizes(NamedTuple):
+    """Rows of one lane, each (rows,). Budgets in nano-USD, infinite where there is none."""
+
+    index: Ints
+    inputs: Floats
+    outputs: Floats
+    budgets: Floats
+
+
+def _judge(lane: Lane, sizes: _Sizes, record: BatchRecord) -> None:
+    """Fill in the results of one lane's rows, in pieces of bounded size."""
+    place = record.place(lane)
+    step = max(1, MAX_CELLS // max(1, len(lane.roster.ids)))
+    for start in range(0, len(sizes.index), step):
+        index, inputs, outputs, budgets = (column[start : start + step] for column in sizes)
+        record.size(index, place, inputs, outputs, budgets)
+        if not lane.roster.ids:
+            continue
+        limit = budgets[:, None] if np.isfinite(budgets).any() else None
+        field = lane.figures.judge(inputs[:, None], outputs[:, None], limit, float((inputs + outputs).max()))
+        best = masked(field.ranking, field.fits).argmax(axis=1)
+        line = np.arange(len(index))
+        ok = np.ones(len(index), dtype=np.bool_) if field.fits is None else field.fits[line, best]
+        record.fill(index, ok, lane.members[best], field.score[line, best], field.cost[line, best])

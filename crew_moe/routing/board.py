@@ -1,0 +1,87 @@
+"""The board: registry, policy and snapshot laid out for deciding, with its lanes worked out on demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from crew_moe.domain.policy import Policy
+from crew_moe.domain.registry import Registry
+from crew_moe.domain.snapshot import Snapshot
+from crew_moe.routing.columns import Columns, columns_of
+from crew_moe.routing.eligibility import Scene
+from crew_moe.routing.lane import Lane, lane_of
+from crew_moe.routing.needs import Likeness, Needs
+
+MAX_LANES: Final = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """One moment's knowledge, frozen.
+
+    `lanes` and `alike` are memos of pure functions: the lane of a set of needs, and of a likeness of requests; the same
+    question has the same answer, whoever asks first. Both are bounded.
+    """
+
+    registry: Registry
+    policy: Policy
+    snapshot: Snapshot
+    columns: Columns
+    live: bool
+    without_credentials: frozenset[str]
+    lanes: dict[Needs, Lane] = field(default_factory=dict, repr=False, compare=False)
+    alike: dict[Likeness, Lane] = field(default_factory=dict, repr=False, compare=False)
+
+    def lane(self, needs: Needs) -> Lane:
+        found = self.lanes.get(needs)
+        if found is None:
+            if len(self.lanes) >= MAX_LANES:
+                self.lanes.clear()
+            found = self.lanes[needs] = lane_of(self.scene(needs))
+        return found
+
+    def remember(self, likeness: Likeness, lane: Lane) -> None:
+        if len(self.alike) >= MAX_LANES:
+            self.alike.clear()
+        self.alike[likeness] = lane
+
+    def scene(self, needs: Needs) -> Scene:
+        return Scene(
+            columns=self.columns,
+            needs=needs,
+            policy=self.policy,
+            snapshot=self.snapshot,
+            live=self.live,
+            without_credentials=self.without_credentials,
+        )
+
+    def renewed(self, snapshot: Snapshot) -> Board:
+        """The same registry and policy with newer knowledge; lanes start afresh."""
+        return Board(
+            registry=self.registry,
+            policy=self.policy,
+            snapshot=snapshot,
+            columns=self.columns,
+            live=self.live,
+            without_credentials=self.without_credentials,
+        )
+
+
+def board_of(
+    registry: Registry,
+    policy: Policy,
+    snapshot: Snapshot,
+    *,
+    live: bool = False,
+    without_credentials: frozenset[str] = frozenset(),
+) -> Board:
+    """Lay out registry, policy and snapshot for deciding."""
+    return Board(
+        registry=registry,
+        policy=policy,
+        snapshot=snapshot,
+        columns=columns_of(registry),
+        live=live,
+        without_credentials=without_credentials,
+    )

@@ -1,0 +1,80 @@
+"""The registry as columns: one array per figure, so that all experts are judged by one operation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from crew_moe.domain.expert import Status, capability_bits
+from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
+from crew_moe.domain.registry import Registry
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Figures of all experts in registry order; every array is (experts,). Prices in nano-USD per token."""
+
+    digest: str
+    ids: tuple[str, ...]
+    providers: tuple[str, ...]
+    fallbacks: tuple[str | None, ...]
+    regions: tuple[frozenset[str], ...]
+    quality: Floats
+    input_nano: Floats
+    output_nano: Floats
+    window: Floats
+    output_limit: Floats
+    latency_ms: Floats
+    reliability: Floats
+    tier: Ints
+    capabilities: Ints
+    enabled: Bools
+    retired: Bools
+    moderated: Bools
+    local: Bools
+    named_only: Bools
+
+    def only(self, *expert_ids: str) -> Bools:
+        """Mask of the named experts."""
+        wanted = set(expert_ids)
+        return np.array([expert_id in wanted for expert_id in self.ids], dtype=np.bool_)
+
+
+def columns_of(registry: Registry) -> Columns:
+    """Lay the registry out as columns."""
+    experts = registry.experts
+    scale = NANO_PER_TOKEN_AT_1_USD_PER_MTOK
+
+    def floats(values: list[float]) -> Floats:
+        return np.array(values, dtype=np.float64)
+
+    def bools(values: list[bool]) -> Bools:
+        return np.array(values, dtype=np.bool_)
+
+    return Columns(
+        digest=registry.digest,
+        ids=tuple(expert.expert_id for expert in experts),
+        providers=tuple(expert.provider for expert in experts),
+        fallbacks=tuple(expert.fallback for expert in experts),
+        regions=tuple(expert.regions for expert in experts),
+        quality=floats([expert.quality for expert in experts]),
+        input_nano=floats([float(expert.input_usd_per_mtok * scale) for expert in experts]),
+        output_nano=floats([float(expert.output_usd_per_mtok * scale) for expert in experts]),
+        window=floats([expert.context_window for expert in experts]),
+        output_limit=floats([expert.max_output_tokens for expert in experts]),
+        latency_ms=floats([expert.latency_p50_ms for expert in experts]),
+        reliability=floats([expert.reliability for expert in experts]),
+        tier=np.array([expert.tier.rank for expert in experts], dtype=np.int64),
+        capabilities=np.array([capability_bits(expert.capabilities) for expert in experts], dtype=np.int64),
+        enabled=bools([expert.enabled for expert in experts]),
+        retired=bools([expert.status is Status.RETIRED for expert in experts]),
+        moderated=bools([expert.moderated for expert in experts]),
+        local=bools([expert.is_local for expert in experts]),
+        named_only=bools([expert.named_only for expert in experts]),
+    )

@@ -1,0 +1,64 @@
+"""What a call will cost: tokens predicted from the request, prices from the catalogue, usage from experience.
+
+Every expert's cost is linear in the request's tokens, C = P x input + Q x output + K, so that one vectorised line
+serves one request or ten thousand. Where calls of this expert at this task type have been observed, the predicted
+output is drawn towards their average: with n observations and policy weight k it is
+(k x predicted + n x observed) / (k + n), which folds into Q and K.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+import numpy as np
+
+from crew_moe.domain.decision import CostRange
+from crew_moe.domain.money import to_usd
+from crew_moe.domain.policy import CostPolicy
+from crew_moe.domain.snapshot import Snapshot
+from crew_moe.domain.task import TaskType
+from crew_moe.routing.columns import Columns, Floats
+
+
+class Prices(NamedTuple):
+    """Coefficients of C = per_input x input + per_output x output + constant, nano-USD, each (experts,)."""
+
+    per_input: Floats
+    per_output: Floats
+    constant: Floats
+
+
+def prices_of(columns: Columns, snapshot: Snapshot, policy: CostPolicy, task_type: TaskType) -> Prices:
+    """Cost coefficients of every expert for one task type."""
+    share = np.ones(len(columns.ids))
+    observed = np.zeros(len(columns.ids))
+    for index, expert_id in enumerate(columns.ids):
+        record = snapshot.performance.get((expert_id, task_type))
+        if record is not None and record.output_tokens:
+            share[index] = policy.usage_samples / (policy.usage_samples + record.samples)
+            observed[index] = (1.0 - share[index]) * record.output_tokens
+    return Prices(columns.input_nano, columns.output_nano * share, columns.output_nano * observed)
+
+
+def cost_range(expected_nano: float, spread: float) -> CostRange:
+    """The predicted range in US$ around an expected cost (seed 001: +-30 %)."""
+    return CostRange(
+        min_usd=_usd(expected_nano * (1.0 - spread)),
+        expected_usd=_usd(expected_nano),
+        max_usd=_usd(expected_nano * (1.0 + spread)),
+    )
+
+
+def return_on_cost(quality: float, latency_ms: float, cost_usd: float, reference_usd: float) -> float:
+    """Quality bought per cost and time (seed 001's ROI), in [0, quality]; finite and highest at a price of zero.
+
+    `reference_usd` is the cost at which the money half of it is worth one half; one second is that of the time half.
+    """
+    by_money = reference_usd / (reference_usd + cost_usd)
+    by_time = 1000.0 / (1000.0 + latency_ms)
+    return quality * (by_money + by_time) / 2.0
+
+
+def _usd(nano: float) -> Decimal:
+    return to_usd(round(nano))

@@ -1,0 +1,206 @@
+"""Hard constraints: who may serve at all. One row a constraint, in the order safety > budget > quality > latency.
+
+Constraints that hold for every request of the same needs are worked out once per lane; the context window and the
+budget depend on the size of each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from crew_moe.domain.expert import Capability, Tier
+from crew_moe.domain.policy import Policy
+from crew_moe.domain.snapshot import Snapshot
+from crew_moe.routing.columns import Bools, Columns, Floats
+from crew_moe.routing.needs import Needs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What a constraint may look at."""
+
+    columns: Columns
+    needs: Needs
+    policy: Policy
+    snapshot: Snapshot
+    live: bool
+    without_credentials: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """A hard rule. `allows` gives a mask over the experts, `missed_by` how much each lacks in the rule's own unit.
+
+    `needed` is the amount asked for, None where the rule knows no degrees; `detail` says it for one expert.
+    """
+
+    name: str
+    allows: Callable[[Scene], Bools]
+    detail: Callable[[Scene, int], str]
+    needed: Callable[[Scene], float | None] = lambda _: None
+    missed_by: Callable[[Scene], Floats] | None = None
+
+
+def _everyone(scene: Scene) -> Bools:
+    return np.ones(len(scene.columns.ids), dtype=np.bool_)
+
+
+def _breaker_open(scene: Scene) -> Bools:
+    """Whether an expert's own breaker or its provider's keeps calls away now: none passes before its `until`."""
+    now = scene.snapshot.taken_at
+    away = {key for key, breaker in scene.snapshot.breakers.items() if breaker.until is not None and breaker.until > now}
+    if not away:
+        return ~_everyone(scene)
+    pairs = zip(scene.columns.ids, scene.columns.providers, strict=True)
+    return np.array([f"expert:{e}" in away or f"provider:{p}" in away for e, p in pairs], dtype=np.bool_)
+
+
+def _named(scene: Scene) -> Bools:
+    needs = scene.needs
+    names = (*needs.named, *((needs.pin,) if needs.pin else ()))
+    profile = scene.policy.profiles.get(needs.profile) if needs.profile else None
+    allowed = scene.columns.only(*names, *((profile.expert_id,) if profile else ()))
+    wanted_local = needs.local_only or "local" in needs.preferred_providers
+    return ~scene.columns.named_only | allowed | (scene.columns.local & wanted_local)
+
+
+def _pin(scene: Scene) -> Bools:
+    needs = scene.needs
+    return _everyone(scene) if needs.pin is None else scene.columns.only(needs.pin, *needs.named)
+
+
+def _profile(scene: Scene) -> Bools:
+    if scene.needs.profile is None:
+        return _everyone(scene)
+    return scene.columns.only(scene.policy.profiles[scene.needs.profile].expert_id, *scene.needs.named)
+
+
+def _residency(scene: Scene) -> Bools:
+    region = scene.needs.residency
+    if region is None:
+        return _everyone(scene)
+    return np.array([region in regions or "*" in regions for regions in scene.columns.regions], dtype=np.bool_)
+
+
+def _credentials(scene: Scene) -> Bools:
+    missing = scene.without_credentials
+    return np.array([expert_id not in missing for expert_id in scene.columns.ids], dtype=np.bool_)
+
+
+def _tier(scene: Scene) -> Bools:
+    low = 0 if scene.needs.tier is None else scene.needs.tier
+    high = Tier.PREMIUM.rank if scene.needs.max_tier is None else scene.needs.max_tier
+    return (scene.columns.tier >= low) & (scene.columns.tier <= high)
+
+
+def _quality(scene: Scene) -> Bools:
+    floor = scene.needs.min_quality
+    return _everyone(scene) if floor is None else scene.columns.quality >= floor
+
+
+def _latency(scene: Scene) -> Bools:
+    limit = scene.needs.max_latency_ms
+    return _everyone(scene) if limit is None else scene.columns.latency_ms <= limit
+
+
+def _missing_capabilities(scene: Scene, index: int) -> str:
+    lacking = scene.needs.capabilities & ~int(scene.columns.capabilities[index])
+    return "lacks " + ", ".join(capability for capability in Capability if lacking & capability.bit)
+
+
+def _tier_names(scene: Scene) -> str:
+    tiers = list(Tier)
+    low = 0 if scene.needs.tier is None else scene.needs.tier
+    high = Tier.PREMIUM.rank if scene.needs.max_tier is None else scene.needs.max_tier
+    return tiers[low] if low == high else f"{tiers[low]} to {tiers[high]}"
+
+
+STATIC: Final[tuple[Constraint, ...]] = (
+    Constraint(
+        name="enabled", allows=lambda scene: scene.columns.enabled, detail=lambda *_: "switched off in the catalogue"
+    ),
+    Constraint(
+        name="retired",
+        allows=lambda scene: ~scene.columns.retired if scene.live else _everyone(scene),
+        detail=lambda *_: "the provider has retired this model",
+    ),
+    Constraint(name="no_credentials", allows=_credentials, detail=lambda *_: "its API key is not set"),
+    Constraint(name="named_only", allows=_named, detail=lambda *_: "serves only where it is named"),
+    Constraint(name="pin", allows=_pin, detail=lambda scene, _: f"the request is pinned to {scene.needs.pin}"),
+    Constraint(
+        name="profile", allows=_profile, detail=lambda scene, _: f"profile {scene.needs.profile} names another expert"
+    ),
+    Constraint(
+        name="residency",
+        allows=_residency,
+        detail=lambda scene, index: (
+            f"serves from {', '.join(sorted(scene.columns.regions[index])) or 'nowhere'}, not {scene.needs.residency}"
+        ),
+    ),
+    Constraint(
+        name="local_only",
+        allows=lambda scene: scene.columns.local if scene.needs.local_only else _everyone(scene),
+        detail=lambda *_: "the text may not leave machines of your own",
+    ),
+    Constraint(
+        name="moderation",
+        allows=lambda scene: scene.columns.moderated if scene.needs.moderated else _everyone(scene),
+        detail=lambda *_: "high risk needs a moderated expert",
+    ),
+    Constraint(
+        name="capability",
+        allows=lambda scene: (scene.columns.capabilities & scene.needs.capabilities) == scene.needs.capabilities,
+        detail=_missing_capabilities,
+    ),
+    Constraint(
+        name="tier",
+        allows=_tier,
+        detail=lambda scene, index: f"is {list(Tier)[int(scene.columns.tier[index])]}, asked for {_tier_names(scene)}",
+    ),
+    Constraint(
+        name="min_quality",
+        allows=_quality,
+        detail=lambda scene, index: f"quality {scene.columns.quality[index]:g} < {scene.needs.min_quality:g}",
+        needed=lambda scene: scene.needs.min_quality,
+        missed_by=lambda scene: (scene.needs.min_quality or 0.0) - scene.columns.quality,
+    ),
+    Constraint(
+        name="max_latency_ms",
+        allows=_latency,
+        detail=lambda scene, index: (
+            f"median latency {scene.columns.latency_ms[index]:g} ms > {scene.needs.max_latency_ms:g} ms"
+        ),
+        needed=lambda scene: scene.needs.max_latency_ms,
+        missed_by=lambda scene: scene.columns.latency_ms - (scene.needs.max_latency_ms or 0.0),
+    ),
+    Constraint(
+        name="circuit_open",
+        allows=lambda scene: ~_breaker_open(scene),
+        detail=lambda *_: "its circuit breaker is open",
+    ),
+)
+
+CONTEXT: Final = "context_window"
+BUDGET: Final = "budget_usd"
+PRECEDENCE: Final = (
+    "enabled",
+    "retired",
+    "no_credentials",
+    "named_only",
+    "pin",
+    "profile",
+    "residency",
+    "local_only",
+    "moderation",
+    BUDGET,
+    "capability",
+    CONTEXT,
+    "tier",
+    "min_quality",
+    "max_latency_ms",
+    "circuit_open",
+)

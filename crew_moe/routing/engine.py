@@ -1,0 +1,144 @@
+"""The decision: one request, one board, one answer. Pure: the clock, the id and the seed are passed in.
+
+`decide` takes a Board rather than registry, policy and snapshot apart: laying those out is most of the work, and it
+is done once per snapshot instead of once per request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from crew_moe.domain.decision import Decision, Group, Infeasible
+from crew_moe.domain.features import Features
+from crew_moe.domain.request import RoutingRequest
+from crew_moe.errors import InvalidRequest, UnknownExpert
+from crew_moe.ports import StrategyContext
+from crew_moe.routing.board import Board
+from crew_moe.routing.choice import Choice, choose_by, choose_highest, is_greedy
+from crew_moe.routing.features import extract
+from crew_moe.routing.group import Member, form_group, wanted_group
+from crew_moe.routing.lane import Field, Lane
+from crew_moe.routing.needs import Needs, Terms, likeness_of, needs_of, terms_of
+from crew_moe.routing.rejections import infeasible_message, nearest_miss, rejections
+from crew_moe.routing.ruling import Ruling
+from crew_moe.routing.slate import fitting
+from crew_moe.strategies import STRATEGIES
+
+NewSeed = Callable[[], int]
+
+
+def decide(
+    request: RoutingRequest, board: Board, *, decision_id: str, now: datetime, new_seed: NewSeed
+) -> Decision | Infeasible:
+    """The expert for one request, or why there is none.
+
+    `new_seed` is asked for a seed only when chance is involved and the request brings none. Raises InvalidRequest and
+    UnknownExpert for a request that names what does not exist.
+    """
+    features = extract(request)
+    lane = lane_for(request, features, board, now)
+    terms = terms_of(request, features, board.policy)
+    field = lane.figures.judge(*terms)
+    choice = choose_highest(field)
+    strategy = request.strategy or board.policy.strategy
+    if choice is None:
+        return _refuse(board, lane.needs, terms, features, strategy=strategy, decision_id=decision_id, now=now)
+    seed = request.seed
+    group = _group(request, board, lane, field, terms) if request.parallel else None
+    if group is not None:
+        choice = Choice(lane.roster.ids.index(group.experts[0]), 1.0, group.reason)
+    elif not is_greedy(request, board.policy):
+        seed = new_seed() if seed is None else seed
+        choice = choose_by(strategy, lane.roster, field, _context(request, features, board, now), seed)
+    return Decision(
+        decision_id=decision_id,
+        expert_id=lane.roster.ids[choice.position],
+        score=float(field.score[choice.position]),
+        strategy=strategy,
+        propensity=choice.propensity,
+        created_at=now,
+        basis=Ruling(lane, features, terms, choice, seed, request.fallbacks, group),
+    )
+
+
+def lane_for(request: RoutingRequest, features: Features, board: Board, now: datetime) -> Lane:
+    """The lane of a request. What was asked before is found by its likeness, without working the needs out again."""
+    likeness = likeness_of(request, features, board.policy)
+    lane = board.alike.get(likeness)
+    if lane is None:
+        check_names(request, board)
+        lane = board.lane(needs_of(request, features, board.policy, board.snapshot.pins, now))
+        board.remember(likeness, lane)
+    return lane
+
+
+def check_names(request: RoutingRequest, board: Board) -> None:
+    """Raise for a strategy or an expert that does not exist."""
+    if request.strategy is not None and request.strategy not in STRATEGIES:
+        raise InvalidRequest(
+            f"unknown strategy '{request.strategy}'",
+            where="strategy",
+            value=request.strategy,
+            allowed=sorted(STRATEGIES),
+        )
+    if request.pin is not None and request.pin not in board.registry:
+        raise UnknownExpert(request.pin, board.registry.by_id, where="pin")
+    for name in request.fallbacks or ():
+        if name not in board.registry:
+            raise UnknownExpert(name, board.registry.by_id, where="fallbacks")
+
+
+def _refuse(
+    board: Board, needs: Needs, terms: Terms, features: Features, *, strategy: str, decision_id: str, now: datetime
+) -> Infeasible:
+    """The typed answer when nobody may serve: what binds, and who missed it by least."""
+    scene = board.scene(needs)
+    nearest = nearest_miss(scene, terms)
+    return Infeasible(
+        decision_id=decision_id,
+        binding=nearest.constraint if nearest else "registry",
+        nearest=nearest,
+        message=infeasible_message(needs, terms, nearest),
+        rejections=rejections(scene, terms),
+        features=features,
+        strategy=strategy,
+        created_at=now,
+        policy_version=board.policy.version,
+        registry_digest=board.columns.digest,
+    )
+
+
+def _context(request: RoutingRequest, features: Features, board: Board, now: datetime) -> StrategyContext:
+    return StrategyContext(
+        features=features,
+        policy=board.policy,
+        tier=request.tier,
+        tenant=request.tenant,
+        session_key=request.session_key,
+        now=now,
+    )
+
+
+def _group(request: RoutingRequest, board: Board, lane: Lane, field: Field, terms: Terms) -> Group | None:
+    policy = board.policy
+    asked = wanted_group(request, policy.tasks[lane.needs.task_type], policy.parallel)
+    if asked is None:
+        return None
+    # The quality floor holds for those who answer, not for the one who judges.
+    bench = board.lane(lane.needs._replace(min_quality=None))
+    judging = bench.figures.judge(*terms)
+    return form_group(asked, _members(lane, field), _members(bench, judging), terms.budget_nano)
+
+
+def _members(lane: Lane, field: Field) -> list[Member]:
+    roster = lane.roster
+    return [
+        Member(
+            expert_id=roster.ids[position],
+            provider=roster.providers[position],
+            quality=roster.quality[position],
+            cost_nano=float(field.cost[position]) * lane.figures.margin,
+        )
+        for position in fitting(field).tolist()
+    ]

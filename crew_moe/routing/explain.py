@@ -1,0 +1,35 @@
+"""The reason of a decision in one sentence, and its evidence as rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from crew_moe.routing.rejections import usd_text
+
+if TYPE_CHECKING:
+    from crew_moe.routing.ruling import Ruling
+
+
+def rationale(ruling: Ruling) -> str:
+    """Why this expert: its score and strongest factors, the cost, the lead, and who was turned away by what."""
+    field, position = ruling.field, ruling.choice.position
+    factors = sorted(ruling.factors.items(), key=lambda item: -item[1])
+    strongest = ", ".join(f"{name} {points:.1f}" for name, points in factors[:3])
+    parts = [
+        f"{ruling.expert_id} for {ruling.features.task_type}",
+        f"{field.score[position]:.1f}/100 ({strongest})",
+        f"about ${usd_text(float(field.cost[position]))}",
+    ]
+    if ruling.group is not None:
+        judge = f" with judge {ruling.group.judge}" if ruling.group.judge else ""
+        parts.append(f"group {', '.join(ruling.group.experts)}{judge}")
+    if ruling.choice.reason:
+        parts.append(ruling.choice.reason)
+    if ruling.confidence < ruling.lane.scene.policy.thresholds.min_confidence:
+        parts.append("a close choice")
+    turned_away = Counter(rejection.rule for rejection in ruling.rejections)
+    if turned_away:
+        counts = ", ".join(f"{rule} {count}" for rule, count in turned_away.most_common())
+        parts.append(f"not eligible: {counts}")
+    return "; ".join(parts)

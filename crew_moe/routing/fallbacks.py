@@ -1,0 +1,52 @@
+"""Who is tried next: by score, other providers first where their scores allow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crew_moe.routing.lane import Field, Lane
+
+
+def choose_fallbacks(
+    lane: Lane, field: Field, position: int, asked: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """Fallbacks of the expert at `position`, in the order in which they are tried.
+
+    A list that the user gave is taken as it is, less those that may not serve. A pinned request has none but those
+    it names. Else the expert's own `fallback` comes first, then the best by ranking; of two the one of a provider
+    not tried yet, unless it lacks more than the policy's margin.
+    """
+    fits = field.fits
+    able = {name for index, name in enumerate(lane.roster.ids) if fits is None or fits[index]}
+    chosen = lane.roster.ids[position]
+    if asked is not None:
+        return tuple(dict.fromkeys(name for name in asked if name in able and name != chosen))
+    if lane.needs.pin is not None or lane.needs.profile is not None:
+        return ()
+    limits = lane.scene.policy.limits
+    order = [int(index) for index in np.argsort(-field.ranking, kind="stable")]
+    left = [index for index in order if lane.roster.ids[index] in able and index != position]
+    picked = _own_fallback(lane, position, left)
+    tried = {_provider(lane, index) for index in (position, *picked)}
+    while left and len(picked) < limits.fallbacks:
+        best = left[0]
+        other = next((index for index in left if _provider(lane, index) not in tried), best)
+        close = field.ranking[best] - field.ranking[other] <= limits.fallback_margin
+        following = other if close else best
+        left.remove(following)
+        picked.append(following)
+        tried.add(_provider(lane, following))
+    return tuple(lane.roster.ids[index] for index in picked[: limits.fallbacks])
+
+
+def _own_fallback(lane: Lane, position: int, left: list[int]) -> list[int]:
+    """The fallback that the catalogue names for this expert, taken out of `left`."""
+    own = lane.scene.columns.fallbacks[int(lane.members[position])]
+    found = [index for index in left if lane.roster.ids[index] == own]
+    for index in found:
+        left.remove(index)
+    return found
+
+
+def _provider(lane: Lane, index: int) -> str:
+    return lane.roster.providers[index]

@@ -1,0 +1,153 @@
+"""A lane: everything about one set of needs that does not depend on the size of a request.
+
+It holds the experts that pass the constraints of eligibility.STATIC, with their points and prices, so that deciding
+is a handful of operations over the few that are left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from crew_moe.domain.expert import Tier
+from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
+from crew_moe.routing.columns import Bools, Floats, Ints
+from crew_moe.routing.cost import prices_of
+from crew_moe.routing.eligibility import STATIC, Scene
+from crew_moe.routing.needs import Needs
+from crew_moe.routing.scoring import Base, base_points, scaled
+
+TIER_STEP = 1000.0  # more than all points together: a wanted tier comes before any score
+TIERS = tuple(Tier)
+
+
+class Field(NamedTuple):
+    """Who stands where for one request (experts,) or many (requests, experts). Cost in nano-USD, points 0-100."""
+
+    cost: Floats
+    score: Floats
+    ranking: Floats
+    fits: Bools | None
+
+
+class Figures(NamedTuple):
+    """Every number that a choice among eligible experts is made from; arrays are (experts,), prices nano-USD.
+
+    `constant`, `tier_offset` are None where they would be zero throughout, `narrowest` is the smallest window.
+
+    The same lines judge one request (sizes are numbers) and many (sizes are columns of shape (requests, 1)); with
+    + - x / in one order both give the same bits.
+    """
+
+    per_input: Floats
+    per_output: Floats
+    constant: Floats | None
+    base: Floats
+    windows: Floats
+    tier_offset: Floats | None
+    narrowest: float
+    cost_points: float
+    reference_nano: float
+    margin: float
+
+    def judge(
+        self,
+        input_tokens: float | Floats,
+        output_tokens: float | Floats,
+        budget_nano: float | Floats | None,
+        widest: float | None = None,
+    ) -> Field:
+        """Judge every expert for the given sizes, of which `widest` is the largest sum (needed for columns).
+
+        `fits` is None when all fit, which spares the masks.
+        """
+        needed = input_tokens + output_tokens
+        reference = needed * self.reference_nano
+        cost = self.per_input * input_tokens + self.per_output * output_tokens
+        if self.constant is not None:
+            cost = cost + self.constant
+        score = self.base + (self.cost_points * reference) / (cost + reference)
+        ranking = score if self.tier_offset is None else score - self.tier_offset
+        fits = None
+        if (needed if widest is None else widest) > self.narrowest:
+            fits = self.windows >= needed
+        if budget_nano is not None:
+            affordable = cost <= budget_nano / self.margin
+            fits = affordable if fits is None else fits & affordable
+        return Field(cost, score, ranking, fits)
+
+
+class Roster(NamedTuple):
+    """Who the figures are about, in the same order."""
+
+    ids: tuple[str, ...]
+    providers: tuple[str, ...]
+    tiers: tuple[str, ...]
+    quality: tuple[float, ...]
+    latency_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """Eligible experts for one set of needs. `members` are their registry positions."""
+
+    scene: Scene
+    members: Ints
+    roster: Roster
+    figures: Figures
+    points: Base
+
+    @property
+    def needs(self) -> Needs:
+        return self.scene.needs
+
+
+def lane_of(scene: Scene) -> Lane:
+    """Work out the lane of one set of needs."""
+    eligible = np.ones(len(scene.columns.ids), dtype=np.bool_)
+    for constraint in STATIC:
+        eligible &= constraint.allows(scene)
+    members = np.flatnonzero(eligible).astype(np.int64)
+    points = base_points(scene.columns, scene.needs, scene.policy, scene.snapshot)
+    own = Base(*(column[members] for column in points))
+    return Lane(scene=scene, members=members, roster=_roster(scene, members), figures=_figures(scene, members, own), points=own)
+
+
+def _roster(scene: Scene, members: Ints) -> Roster:
+    columns, positions = scene.columns, members.tolist()
+    return Roster(
+        ids=tuple(columns.ids[position] for position in positions),
+        providers=tuple(columns.providers[position] for position in positions),
+        tiers=tuple(TIERS[int(columns.tier[position])] for position in positions),
+        quality=tuple(columns.quality[members].tolist()),
+        latency_ms=tuple(columns.latency_ms[members].tolist()),
+    )
+
+
+def _figures(scene: Scene, members: Ints, points: Base) -> Figures:
+    policy, needs = scene.policy, scene.needs
+    prices = prices_of(scene.columns, scene.snapshot, policy.cost, needs.task_type)
+    windows = windows_of(scene)[members]
+    offset = None if needs.tier is None else (scene.columns.tier[members] - needs.tier) * TIER_STEP
+    return Figures(
+        per_input=prices.per_input[members],
+        per_output=prices.per_output[members],
+        constant=prices.constant[members] if prices.constant.any() else None,
+        base=points.total,
+        windows=windows,
+        tier_offset=offset,
+        narrowest=float(windows.min()) if len(members) else 0.0,
+        cost_points=scaled(policy.weights).cost,
+        reference_nano=policy.cost.reference_usd_per_mtok * NANO_PER_TOKEN_AT_1_USD_PER_MTOK,
+        margin=1.0 + policy.cost.spread,
+    )
+
+
+def windows_of(scene: Scene) -> Floats:
+    """Context windows of all experts, narrowed by the profile asked for."""
+    profile = scene.policy.profiles.get(scene.needs.profile) if scene.needs.profile else None
+    if profile is None or profile.context_window is None:
+        return scene.columns.window
+    return np.minimum(scene.columns.window, float(profile.context_window))

@@ -1,0 +1,208 @@
+"""What a request demands of an expert, whatever its size: the part of a decision that repeats.
+
+Crews ask the same kind of question again and again, so the answer to "who may serve this at all, and with how many
+points" is worked out once per set of needs and snapshot (a Lane) and looked up afterwards.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from operator import itemgetter
+from typing import Final, NamedTuple
+
+from crew_moe.domain.expert import Capability, Tier
+from crew_moe.domain.features import Features
+from crew_moe.domain.money import NANO
+from crew_moe.domain.policy import Policy, Profile
+from crew_moe.domain.request import RoutingRequest
+from crew_moe.domain.snapshot import Pin
+from crew_moe.domain.task import Modality, TaskPreference, TaskType
+from crew_moe.errors import InvalidRequest
+
+NON_LATIN_NEEDS = Capability.MULTILINGUAL.bit
+
+
+class Needs(NamedTuple):
+    """Hashable demands. `capabilities` is a bit set, `tier`/`max_tier` are ranks, the rest as in the request."""
+
+    task_type: TaskType
+    capabilities: int
+    min_quality: float | None
+    max_latency_ms: float | None
+    tier: int | None
+    max_tier: int | None
+    residency: str | None
+    local_only: bool
+    moderated: bool
+    preferred_providers: tuple[str, ...]
+    pin: str | None
+    named: tuple[str, ...]
+    profile: str | None
+    tight_budget: bool
+
+
+# What decides the needs of a request beside its text and its sizes.
+ASKED: Final = itemgetter(
+    "requires",
+    "min_quality",
+    "max_latency_ms",
+    "tier",
+    "max_tier",
+    "preferred_providers",
+    "residency",
+    "pii",
+    "profile",
+    "pin",
+    "fallbacks",
+    "task",
+    "tenant",
+    "strategy",
+)
+
+Likeness = tuple[object, ...]
+
+
+class Terms(NamedTuple):
+    """The sizes of one request: tokens in and out, and the money that it may cost (nano-USD; None: no limit).
+
+    Predicted costs are floats, so the budget that they are held against is one too; money that is spent is counted in
+    whole nano-USD elsewhere.
+    """
+
+    input_tokens: float
+    output_tokens: float
+    budget_nano: float | None
+
+
+def needs_of(request: RoutingRequest, features: Features, policy: Policy, pins: tuple[Pin, ...], now: datetime) -> Needs:
+    """Demands of a request under a policy, a profile and the manual pins in force."""
+    profile = profile_of(request, policy)
+    latency = request.max_latency_ms
+    if profile is not None and profile.max_latency_ms is not None:
+        latency = profile.max_latency_ms if latency is None else min(latency, profile.max_latency_ms)
+    pin = request.pin
+    if pin is None and pins:
+        pin = _pinned(request, features, pins, now)
+    tier, max_tier = request.tier, request.max_tier
+    return Needs(
+        features.task_type,
+        _capabilities(request, features, policy),
+        request.min_quality,
+        latency,
+        None if tier is None else tier.rank,
+        _ceiling(tier, max_tier),
+        request.residency,
+        request.pii == "local_only",
+        features.risk in policy.risks and policy.risks[features.risk].moderated and request.pii != "local_only",
+        request.preferred_providers,
+        pin,
+        request.fallbacks or (),
+        request.profile,
+        request.budget_usd is not None and request.budget_usd <= policy.thresholds.tight_budget_usd,
+    )
+
+
+def likeness_of(request: RoutingRequest, features: Features, policy: Policy) -> Likeness:
+    """Key under which requests have the same needs: cheaper to make than the needs themselves."""
+    thresholds = policy.thresholds
+    budget = request.budget_usd
+    return (
+        ASKED(request.__dict__),
+        features.task_type,
+        features.risk,
+        features.modality,
+        features.script,
+        features.input_tokens >= thresholds.long_context_tokens,
+        budget is not None and budget <= thresholds.tight_budget_usd,
+    )
+
+
+def terms_of(request: RoutingRequest, features: Features, policy: Policy) -> Terms:
+    """Predicted tokens of one call, and its budget (seed 001: token estimate x task multiplier, within bounds).
+
+    Counts are floats here, as everything that they are multiplied with.
+    """
+    task = policy.tasks[features.task_type]
+    input_tokens = features.input_tokens + policy.cost.overhead_tokens
+    output_tokens = predicted_output(features.input_tokens, task)
+    budget = request.budget_usd
+    ceiling = request.max_output_tokens
+    if request.profile is not None:
+        profile = policy.profiles[request.profile]
+        if profile.budget_usd is not None:
+            budget = profile.budget_usd if budget is None else min(budget, profile.budget_usd)
+        if profile.max_output_tokens is not None:
+            ceiling = profile.max_output_tokens if ceiling is None else min(ceiling, profile.max_output_tokens)
+    if ceiling is not None:
+        output_tokens = min(output_tokens, ceiling)
+    return Terms(float(input_tokens), float(output_tokens), None if budget is None else float(budget) * NANO)
+
+
+def predicted_output(input_tokens: int, task: TaskPreference) -> int:
+    """Output tokens that a task type usually takes for this input."""
+    return min(max(int(input_tokens * task.output_multiplier), task.min_output_tokens), task.max_output_tokens)
+
+
+def profile_of(request: RoutingRequest, policy: Policy) -> Profile | None:
+    """The profile that the request names; raises InvalidRequest when the policy has none of that name."""
+    if request.profile is None:
+        return None
+    profile = policy.profiles.get(request.profile)
+    if profile is None:
+        raise InvalidRequest(
+            f"unknown profile '{request.profile}'",
+            where="profile",
+            value=request.profile,
+            allowed=sorted(policy.profiles),
+        )
+    return profile
+
+
+def _ceiling(tier: Tier | None, max_tier: Tier | None) -> int | None:
+    """Highest tier rank allowed: the ceiling given, else the tier wanted; never below what is wanted."""
+    if tier is None:
+        return None if max_tier is None else max_tier.rank
+    if max_tier is not None and max_tier.rank < tier.rank:
+        raise InvalidRequest(
+            f"the ceiling '{max_tier}' lies below the tier '{tier}'",
+            where="max_tier",
+            allowed=[word for word in Tier if word.rank >= tier.rank],
+        )
+    return tier.rank if max_tier is None else max_tier.rank
+
+
+def _capabilities(request: RoutingRequest, features: Features, policy: Policy) -> int:
+    bits = 0
+    for capability in request.requires:
+        bits |= capability.bit
+    for capability in policy.tasks[features.task_type].requires:
+        bits |= capability.bit
+    if features.modality is Modality.IMAGE:
+        bits |= Capability.VISION.bit
+    if features.script != "Latn":
+        bits |= NON_LATIN_NEEDS
+    if features.input_tokens >= policy.thresholds.long_context_tokens:
+        bits |= Capability.LONG_CONTEXT.bit
+    return bits
+
+
+def _pinned(request: RoutingRequest, features: Features, pins: tuple[Pin, ...], now: datetime) -> str | None:
+    """The expert of the narrowest pin that matches, the newest among equals."""
+    matching = [pin for pin in pins if _matches(pin, request, features, now)]
+    if not matching:
+        return None
+    return max(matching, key=lambda pin: (_width(pin), pin.created_at)).expert_id
+
+
+def _matches(pin: Pin, request: RoutingRequest, features: Features, now: datetime) -> bool:
+    return (
+        (pin.expires_at is None or pin.expires_at > now)
+        and pin.task_type in (None, features.task_type)
+        and pin.task in (None, request.task)
+        and pin.tenant in (None, request.tenant)
+    )
+
+
+def _width(pin: Pin) -> int:
+    """How narrow a pin is: one named task outweighs a task type, which outweighs a tenant."""
+    return 4 * (pin.task is not None) + 2 * (pin.task_type is not None) + (pin.tenant is not None)

@@ -1,0 +1,133 @@
+"""Decisions as rows of the decision log, and the same decisions worked out again from nothing but their rows.
+
+A row holds every number that the choice was made from, as exact floats: the sizes, and per eligible expert the points,
+prices, window and tier offset. The text is not in it. Identity fields are commitments (keyed digests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import blake2b
+from operator import itemgetter
+from typing import Any, Final
+
+import numpy as np
+
+from crew_moe.domain.decision import Decision, Infeasible
+from crew_moe.domain.features import Features
+from crew_moe.domain.policy import Policy
+from crew_moe.domain.request import RoutingRequest
+from crew_moe.domain.task import Modality, Risk, TaskType, Urgency
+from crew_moe.ports import StrategyContext
+from crew_moe.routing.choice import Choice, choose_by, choose_highest
+from crew_moe.routing.lane import TIERS, Figures, Lane, Roster
+from crew_moe.routing.needs import Terms
+from crew_moe.routing.ruling import Ruling
+
+SCHEMA_VERSION: Final = 1
+IDENTITY: Final = ("tenant", "project", "user", "channel", "run_id", "session_key")
+_ARRAYS: Final = ("per_input", "per_output", "constant", "base", "windows", "tier_offset")
+IDENTITY_VALUES: Final = itemgetter(*IDENTITY)
+
+
+Identity = tuple[str | None, ...]
+
+
+def digest(text: str, key: bytes) -> str:
+    """Keyed digest of a text: equal texts can be told, the text can't be read back."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=16).hexdigest()
+
+
+def identity_of(request: RoutingRequest) -> Identity:
+    """The identity fields of a request, in the order of IDENTITY."""
+    return IDENTITY_VALUES(request.__dict__)
+
+
+def commitments(identity: Identity, key: bytes) -> dict[str, str]:
+    """Keyed digests of the identity fields that are set; without the key they name nobody."""
+    pairs = zip(IDENTITY, identity, strict=True)
+    return {name: digest(value, key) for name, value in pairs if value is not None}
+
+
+def row_of(decision: Decision | Infeasible, text_digest: str, identity: Identity, key: bytes) -> dict[str, Any]:
+    """The JSON-ready row of one decision; identity fields go in as commitments."""
+    head = {
+        "kind": "decision",
+        "schema_version": SCHEMA_VERSION,
+        "text_digest": text_digest,
+        "identity": commitments(identity, key),
+        "features": decision.features._asdict(),
+        **decision.as_dict(),
+    }
+    if isinstance(decision, Infeasible) or not isinstance(decision.basis, Ruling):
+        return head
+    ruling = decision.basis
+    return {
+        **head,
+        "seed": ruling.seed,
+        "reason": ruling.choice.reason,
+        "asked_tier": _asked_tier(ruling.lane),
+        "sizes": ruling.terms._asdict(),
+        "figures": figures_row(ruling.lane.figures),
+        "roster": ruling.lane.roster._asdict(),
+    }
+
+
+def figures_row(figures: Figures) -> dict[str, Any]:
+    """Figures as JSON-ready numbers, exact."""
+    arrays = {name: getattr(figures, name) for name in _ARRAYS}
+    row: dict[str, Any] = {name: None if array is None else array.tolist() for name, array in arrays.items()}
+    for name in ("narrowest", "cost_points", "reference_nano", "margin"):
+        row[name] = getattr(figures, name)
+    return row
+
+
+def replay(row: Mapping[str, Any], policy: Policy) -> tuple[str, float, float] | None:
+    """(expert id, score, propensity) worked out again from the row.
+
+    None where the row alone does not decide: nothing was feasible, a group was formed, or a strategy read a policy of
+    another version than `policy`.
+    """
+    if not row["ok"] or row["group"] is not None:
+        return None
+    figures, roster, terms = _figures(row["figures"]), _roster(row["roster"]), Terms(**row["sizes"])
+    field = figures.judge(*terms)
+    if row["seed"] is None and not row["reason"]:
+        choice: Choice | None = choose_highest(field)
+    elif row["policy_version"] != policy.version:
+        return None
+    else:
+        choice = choose_by(row["strategy"], roster, field, _context(row, policy), row["seed"])
+    if choice is None:
+        return None
+    return roster.ids[choice.position], float(field.score[choice.position]), choice.propensity
+
+
+def _figures(row: Mapping[str, Any]) -> Figures:
+    arrays = {name: None if row[name] is None else np.array(row[name], dtype=np.float64) for name in _ARRAYS}
+    return Figures(
+        **arrays,
+        narrowest=row["narrowest"],
+        cost_points=row["cost_points"],
+        reference_nano=row["reference_nano"],
+        margin=row["margin"],
+    )
+
+
+def _roster(row: Mapping[str, Any]) -> Roster:
+    return Roster(**{name: tuple(values) for name, values in row.items()})
+
+
+def _context(row: Mapping[str, Any], policy: Policy) -> StrategyContext:
+    """What the strategy saw; identity fields are commitments here, so rules about tenants can't be replayed."""
+    raw = dict(row["features"])
+    raw["inferred"] = tuple((name, confidence) for name, confidence in raw["inferred"])
+    for name, vocabulary in (("task_type", TaskType), ("modality", Modality), ("risk", Risk), ("urgency", Urgency)):
+        raw[name] = vocabulary(raw[name])
+    now = datetime.fromisoformat(row["created_at"])
+    return StrategyContext(features=Features(**raw), policy=policy, tier=row["asked_tier"], now=now)
+
+
+def _asked_tier(lane: Lane) -> str | None:
+    return None if lane.needs.tier is None else TIERS[lane.needs.tier]

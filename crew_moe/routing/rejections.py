@@ -1,0 +1,137 @@
+"""Why experts were turned away, which constraint binds, and who missed it by least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from crew_moe.domain.decision import Nearest, Rejection
+from crew_moe.domain.money import NANO, to_usd
+from crew_moe.routing.cost import prices_of
+from crew_moe.routing.eligibility import BUDGET, CONTEXT, PRECEDENCE, STATIC, Constraint, Scene
+from crew_moe.routing.lane import windows_of
+from crew_moe.routing.needs import Needs, Terms
+
+# How far a miss without degrees lies from fitting, beside the relative shortfall of one that has them: what a moment
+# or another tier would mend is nearer than what the catalogue or safety rules out.
+DISTANCE: Final = {"circuit_open": 2.0, "tier": 3.0, "capability": 5.0}
+RULED_OUT: Final = 100.0
+
+
+class Miss(NamedTuple):
+    """One rule that one expert fails; `missed_by` in the rule's unit, `distance` comparable between rules."""
+
+    rule: str
+    detail: str
+    missed_by: float | None
+    distance: float
+
+
+def misses_of(scene: Scene, terms: Terms) -> Mapping[int, Sequence[Miss]]:
+    """Every miss by registry position, each list in the order of precedence."""
+    found: dict[int, list[Miss]] = {}
+    for index, miss in (*_static_misses(scene), *_window_misses(scene, terms), *_budget_misses(scene, terms)):
+        found.setdefault(index, []).append(miss)
+    for misses in found.values():
+        misses.sort(key=lambda miss: PRECEDENCE.index(miss.rule))
+    return found
+
+
+def rejections(scene: Scene, terms: Terms) -> tuple[Rejection, ...]:
+    """One row per rejected expert, in registry order: the first rule that it fails, and the others that it fails too."""
+    misses = misses_of(scene, terms)
+    return tuple(_rejection(scene.columns.ids[index], misses[index]) for index in sorted(misses))
+
+
+def nearest_miss(scene: Scene, terms: Terms) -> Nearest | None:
+    """The expert that lacks least, and the rule that keeps it out by most; None for an empty registry."""
+    misses = misses_of(scene, terms)
+    if not misses:
+        return None
+    index = min(misses, key=lambda index: (sum(miss.distance for miss in misses[index]), index))
+    binding = max(misses[index], key=lambda miss: miss.distance)
+    return Nearest(
+        expert_id=scene.columns.ids[index],
+        constraint=binding.rule,
+        missed_by=binding.missed_by,
+        detail=binding.detail,
+    )
+
+
+def infeasible_message(needs: Needs, terms: Terms, nearest: Nearest | None) -> str:
+    """One sentence: what binds, within which other limits, and who came nearest."""
+    if nearest is None:
+        return "infeasible: the registry is empty"
+    values = {
+        "min_quality": needs.min_quality,
+        "max_latency_ms": needs.max_latency_ms,
+        BUDGET: None if terms.budget_nano is None else usd_text(terms.budget_nano),
+        CONTEXT: f"{terms.input_tokens + terms.output_tokens:.0f}",
+        "residency": needs.residency,
+        "pin": needs.pin,
+        "profile": needs.profile,
+    }
+    value = values.get(nearest.constraint)
+    binding = nearest.constraint if value is None else f"{nearest.constraint} {value}"
+    limits = [f"{name} {values[name]}" for name in (BUDGET, "min_quality", "max_latency_ms") if values[name] is not None]
+    within = ", ".join(limit for limit in limits if not limit.startswith(nearest.constraint))
+    missed = "" if nearest.missed_by is None else f" by {nearest.missed_by:.4g}"
+    return (
+        f"infeasible: {binding}"
+        + (f" within {within}" if within else "")
+        + f"; nearest: {nearest.expert_id} misses {nearest.constraint}{missed} ({nearest.detail})"
+    )
+
+
+def usd_text(nano: float) -> str:
+    """An amount as plain digits, without an exponent or trailing zeros."""
+    text = f"{to_usd(round(nano)):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _rejection(expert_id: str, misses: Sequence[Miss]) -> Rejection:
+    first = misses[0]
+    return Rejection(
+        expert_id=expert_id,
+        rule=first.rule,
+        detail=first.detail,
+        missed_by=first.missed_by,
+        also=tuple(miss.rule for miss in misses[1:]),
+    )
+
+
+def _static_misses(scene: Scene) -> Iterator[tuple[int, Miss]]:
+    for constraint in STATIC:
+        for index, allowed in enumerate(constraint.allows(scene).tolist()):
+            if not allowed:
+                yield index, _static_miss(constraint, scene, index)
+
+
+def _static_miss(constraint: Constraint, scene: Scene, index: int) -> Miss:
+    detail = constraint.detail(scene, index)
+    needed = constraint.needed(scene)
+    if constraint.missed_by is None or not needed:
+        return Miss(constraint.name, detail, None, DISTANCE.get(constraint.name, RULED_OUT))
+    missed_by = float(constraint.missed_by(scene)[index])
+    return Miss(constraint.name, detail, missed_by, missed_by / needed)
+
+
+def _window_misses(scene: Scene, terms: Terms) -> Iterator[tuple[int, Miss]]:
+    needed = terms.input_tokens + terms.output_tokens
+    for index, window in enumerate(windows_of(scene).tolist()):
+        if window < needed:
+            over = needed - window
+            yield index, Miss(CONTEXT, f"{needed:,.0f} tokens > window of {window:,.0f}", over, over / needed)
+
+
+def _budget_misses(scene: Scene, terms: Terms) -> Iterator[tuple[int, Miss]]:
+    budget = terms.budget_nano
+    if budget is None:
+        return
+    per_input, per_output, constant = prices_of(scene.columns, scene.snapshot, scene.policy.cost, scene.needs.task_type)
+    cost = per_input * terms.input_tokens + per_output * terms.output_tokens + constant
+    for index, nano in enumerate((cost * (1.0 + scene.policy.cost.spread)).tolist()):
+        if nano > budget:
+            over = nano - budget
+            detail = f"up to ${usd_text(nano)} > budget of ${usd_text(budget)}"
+            yield index, Miss(BUDGET, detail, over / NANO, over / budget if budget else RULED_OUT)

@@ -1,0 +1,105 @@
+"""A ruling: what one decision was made from, and everything that can be read out of it later.
+
+It keeps the lane and the sizes, some hundred bytes, never the text. Each property works its answer out anew from
+those, so a decision that nobody asks to explain itself costs nothing more, and one that is asked always says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from crew_moe.domain.decision import Candidate, CostRange, Group, Rejection
+from crew_moe.domain.features import Features
+from crew_moe.routing.choice import Choice
+from crew_moe.routing.cost import cost_range
+from crew_moe.routing.explain import rationale
+from crew_moe.routing.fallbacks import choose_fallbacks
+from crew_moe.routing.lane import Field, Lane
+from crew_moe.routing.needs import Terms
+from crew_moe.routing.rejections import rejections
+from crew_moe.routing.scoring import factor_points
+from crew_moe.routing.slate import Slate, fitting
+
+CLEAR_LEAD: Final = 10.0  # points
+
+
+class Ruling(NamedTuple):
+    """Implements domain.decision.Basis. `fallbacks_asked` is the user's own list, None when there is none."""
+
+    lane: Lane
+    features: Features
+    terms: Terms
+    choice: Choice
+    seed: int | None
+    fallbacks_asked: tuple[str, ...] | None
+    group: Group | None
+
+    @property
+    def field(self) -> Field:
+        return self.lane.figures.judge(*self.terms)
+
+    @property
+    def policy_version(self) -> str:
+        return self.lane.scene.policy.version
+
+    @property
+    def registry_digest(self) -> str:
+        return self.lane.scene.columns.digest
+
+    @property
+    def expert_id(self) -> str:
+        return self.lane.roster.ids[self.choice.position]
+
+    @property
+    def profile_id(self) -> str:
+        """The profile asked for, else the expert's own default: its id."""
+        return self.lane.needs.profile or self.expert_id
+
+    @property
+    def tier(self) -> str:
+        return self.lane.roster.tiers[self.choice.position]
+
+    @property
+    def expected_nano(self) -> float:
+        return float(self.field.cost[self.choice.position])
+
+    @property
+    def cost(self) -> CostRange:
+        return cost_range(self.expected_nano, self.lane.scene.policy.cost.spread)
+
+    @property
+    def confidence(self) -> float:
+        """How sure the choice is, 0-1: by its lead over the next best, the record behind it and the inferred task."""
+        field, chosen = self.field, self.choice.position
+        rivals = [float(field.ranking[position]) for position in fitting(field).tolist() if position != chosen]
+        lead = CLEAR_LEAD if not rivals else float(field.ranking[chosen]) - max(rivals)
+        scene = self.lane.scene
+        record = scene.snapshot.performance.get((self.expert_id, self.lane.needs.task_type))
+        samples = 0.0 if record is None else record.samples
+        known = samples / (samples + scene.policy.thresholds.history_samples)
+        clear = min(1.0, max(0.0, lead / CLEAR_LEAD))
+        return self.features.task_confidence * (0.5 + 0.3 * clear + 0.2 * known)
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        return choose_fallbacks(self.lane, self.field, self.choice.position, self.fallbacks_asked)
+
+    @property
+    def factors(self) -> Mapping[str, float]:
+        position = self.choice.position
+        by_cost = float(self.field.score[position] - self.lane.figures.base[position])
+        return factor_points(self.lane.points, position, by_cost)
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        return rejections(self.lane.scene, self.terms)
+
+    @property
+    def candidates(self) -> Sequence[Candidate]:
+        return Slate(self.lane.roster, self.field)
+
+    @property
+    def rationale(self) -> str:
+        return rationale(self)
+

@@ -1,0 +1,21 @@
+"""Strategies: the algorithms that choose among eligible experts. One file each, one line here.
+
+A strategy has `select(context, candidates, rng) -> Pick`. One that always takes the highest ranking says so with
+`greedy = True`: the engine then reads the choice off its columns and never builds the candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from crew_moe.ports import Strategy
+from crew_moe.strategies.rule import FirstRule
+from crew_moe.strategies.score import HighestScore
+
+STRATEGIES: Final[Mapping[str, Strategy]] = {
+    "score": HighestScore(),
+    "rule": FirstRule(),
+}
+
+__all__ = ["STRATEGIES", "FirstRule", "HighestScore"]
