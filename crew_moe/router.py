@@ -36,7 +36,7 @@ from crew_moe.routing.board import Board, board_of
 from crew_moe.routing.engine import decide
 from crew_moe.routing.record import digest, identity_of, row_of
 from crew_moe.routing.reports import ExpertHealth, Standing, health_of, outcome_counts, standings
-from crew_moe.settings import Settings, api_key, base_url, has_credentials
+from crew_moe.settings import api_key, base_url, has_credentials, read_settings
 from crew_moe.state import open_log, open_state
 from crew_moe.strategies import STRATEGIES
 from crew_moe.telemetry.events import LogSink
@@ -99,7 +99,7 @@ class Router:
         `state`: ":memory:" or "sqlite:///path.db"; unset, CREW_MOE_STATE or memory. `base_url`: one address for all
         remote experts, or one by provider. Raises ConfigError, InvalidInput and StateError.
         """
-        settings = Settings()
+        settings = read_settings()
         folder = Path(config) if config is not None else settings.config
         registry = load_registry(folder)
         policy = load_policy(folder, registry, STRATEGIES)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from crew_moe.domain.complaint import complaint
 from crew_moe.domain.expert import Expert
+from crew_moe.errors import InvalidInput
+
+PREFIX: Final = "CREW_MOE_"
 
 
-class Settings(BaseSettings):
-    """Values of `CREW_MOE_*` variables; keys of experts are read by the names that the catalogue gives them."""
+class Settings(BaseModel):
+    """Values of the `CREW_MOE_*` variables. Keys of experts are read by the names that the catalogue gives them.
 
-    model_config = SettingsConfigDict(env_prefix="CREW_MOE_", extra="ignore", frozen=True)
+    A plain pydantic model and os.environ: a settings library would cost more memory than everything else that the
+    deciding core loads of its own.
+    """
+
+    model_config = ConfigDict(frozen=True)
 
     disabled: bool = False
     config: Path | None = None
@@ -22,6 +30,17 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     log_format: Literal["console", "json"] = "console"
     log_key: str = ""
+
+
+def read_settings() -> Settings:
+    """The settings of this process. Raises InvalidInput, which names the variable and what it may hold."""
+    names = {name: f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    given = {name: os.environ[variable].strip() for name, variable in names.items() if os.environ.get(variable, "").strip()}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        what, field, value, allowed = complaint(error, Settings)
+    raise InvalidInput(what, where=names.get(field, PREFIX), value=value, allowed=allowed)
 
 
 def api_key(expert: Expert) -> str | None:

@@ -21,7 +21,7 @@ from crew_moe.domain.request import RoutingRequest
 from crew_moe.routing.batch_record import BatchRecord, Results
 from crew_moe.routing.board import Board
 from crew_moe.routing.choice import is_greedy
-from crew_moe.routing.columns import Floats, Ints
+from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.engine import NewSeed, check_names, decide
 from crew_moe.routing.features import estimate_ascii, extract, mentions_high_risk
 from crew_moe.routing.lane import Lane
@@ -112,7 +112,7 @@ def decide_batch(
     record = BatchRecord(batch_id, board, now, len(requests))
     alike, singles = _sorted_out(requests, board)
     for rows in alike:
-        for lane, sizes in _lanes(rows, requests[rows.index[0]], board, now):
+        for lane, sizes in _lanes(rows, requests[rows.where[0]], board, now):
             _judge(lane, sizes, record)
     for row in singles:
         record.note(row, remake(row))
@@ -122,7 +122,7 @@ def decide_batch(
 class _Rows(NamedTuple):
     """Requests that ask for the same thing: where they stand, and their sizes."""
 
-    index: list[int]
+    where: list[int]
     chars: list[int]
     spaces: list[int]
     extra: list[int]
@@ -146,13 +146,13 @@ def _sorted_out(requests: Sequence[RoutingRequest], board: Board) -> tuple[list[
         if rows is None or not text.isascii():
             singles.append(index)
             continue
-        rows.index.append(index)
+        rows.where.append(index)
         rows.chars.append(len(text))
         rows.spaces.append(text.count(" "))
         rows.extra.append(extra)
         rows.ceiling.append(INFINITY if ceiling is None else ceiling)
         rows.budget.append(INFINITY if budget is None else float(budget))
-    return [rows for rows in alike.values() if rows is not None and rows.index], singles
+    return [rows for rows in alike.values() if rows is not None and rows.where], singles
 
 
 def _in_columns(request: RoutingRequest, board: Board) -> bool:
@@ -167,12 +167,13 @@ def _lanes(rows: _Rows, like: RoutingRequest, board: Board, now: datetime) -> It
     task = policy.tasks[features.task_type]
     chars = np.array(rows.chars, dtype=np.int64)
     tokens = estimate_ascii(chars, np.array(rows.spaces, dtype=np.int64)) + np.array(rows.extra, dtype=np.int64)
-    outputs = np.clip((tokens * task.output_multiplier).astype(np.int64), task.min_output_tokens, task.max_output_tokens)
+    outputs = (tokens * task.output_multiplier).astype(np.int64)
+    outputs = np.clip(outputs, task.min_output_tokens, task.max_output_tokens)
     profile = profile_of(like, policy)
     own_ceiling = INFINITY if profile is None or profile.max_output_tokens is None else profile.max_output_tokens
     own_budget = INFINITY if profile is None or profile.budget_usd is None else float(profile.budget_usd)
     sizes = _Sizes(
-        index=np.array(rows.index, dtype=np.int64),
+        where=np.array(rows.where, dtype=np.int64),
         inputs=(tokens + policy.cost.overhead_tokens).astype(np.float64),
         outputs=np.minimum(np.minimum(outputs, np.array(rows.ceiling)), own_ceiling),
         budgets=np.minimum(np.array(rows.budget), own_budget) * NANO,
@@ -182,30 +183,33 @@ def _lanes(rows: _Rows, like: RoutingRequest, board: Board, now: datetime) -> It
         if part.any():
             stand_in = features._replace(input_tokens=threshold if is_long else 0)
             needs = needs_of(like, stand_in, policy, pins, now)
-            yield board.lane(needs), _Sizes(*(column[part] for column in sizes))
+            yield board.lane(needs), sizes.only(part)
 
 
 class _Sizes(NamedTuple):
     """Rows of one lane, each (rows,). Budgets in nano-USD, infinite where there is none."""
 
-    index: Ints
+    where: Ints
     inputs: Floats
     outputs: Floats
     budgets: Floats
+
+    def only(self, part: Bools | slice) -> _Sizes:
+        return _Sizes(self.where[part], self.inputs[part], self.outputs[part], self.budgets[part])
 
 
 def _judge(lane: Lane, sizes: _Sizes, record: BatchRecord) -> None:
     """Fill in the results of one lane's rows, in pieces of bounded size."""
     place = record.place(lane)
     step = max(1, MAX_CELLS // max(1, len(lane.roster.ids)))
-    for start in range(0, len(sizes.index), step):
-        index, inputs, outputs, budgets = (column[start : start + step] for column in sizes)
-        record.size(index, place, inputs, outputs, budgets)
+    for start in range(0, len(sizes.where), step):
+        where, inputs, outputs, budgets = sizes.only(slice(start, start + step))
+        record.size(where, place, inputs, outputs, budgets)
         if not lane.roster.ids:
             continue
         limit = budgets[:, None] if np.isfinite(budgets).any() else None
         field = lane.figures.judge(inputs[:, None], outputs[:, None], limit, float((inputs + outputs).max()))
         best = masked(field.ranking, field.fits).argmax(axis=1)
-        line = np.arange(len(index))
-        ok = np.ones(len(index), dtype=np.bool_) if field.fits is None else field.fits[line, best]
-        record.fill(index, ok, lane.members[best], field.score[line, best], field.cost[line, best])
+        line = np.arange(len(where))
+        ok = np.ones(len(where), dtype=np.bool_) if field.fits is None else field.fits[line, best]
+        record.fill(where, ok, lane.members[best], field.score[line, best], field.cost[line, best])

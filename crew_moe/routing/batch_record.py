@@ -16,10 +16,9 @@ from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.routing.board import Board
 from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.lane import Lane
-from crew_moe.routing.record import IDENTITY, SCHEMA_VERSION, figures_row, row_of
+from crew_moe.routing.record import SCHEMA_VERSION, figures_row, row_of
 
 NOBODY: Final = -1
-NOBODY_NAMED: Final = (None,) * len(IDENTITY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +40,9 @@ class BatchRecord:
 
     def __init__(self, batch_id: str, board: Board, now: datetime, count: int) -> None:
         self._batch_id = batch_id
-        self._board = board
+        self.expert_ids = board.columns.ids
+        self._registry_digest = board.columns.digest
+        self._policy_version = board.policy.version
         self._now = now
         self._lanes: list[Lane] = []
         self._lane_of = np.full(count, NOBODY, dtype=np.int64)
@@ -53,10 +54,6 @@ class BatchRecord:
             cost_nano=np.zeros(count),
             propensity=np.zeros(count),
         )
-
-    @property
-    def expert_ids(self) -> tuple[str, ...]:
-        return self._board.columns.ids
 
     def place(self, lane: Lane) -> int:
         """Take a lane in; its number."""
@@ -76,7 +73,7 @@ class BatchRecord:
 
     def note(self, row: int, answer: Decision | Infeasible) -> None:
         """Take in a row that was decided by itself."""
-        self._single[row] = row_of(answer, "", NOBODY_NAMED, b"")
+        self._single[row] = row_of(answer, b"", (), b"")
         if isinstance(answer, Decision):
             self.results.position[row] = self.expert_ids.index(answer.expert_id)
             self.results.score[row] = answer.score
@@ -85,14 +82,14 @@ class BatchRecord:
 
     def row(self) -> dict[str, Any]:
         """The JSON-ready row of the whole batch."""
-        results, policy = self.results, self._board.policy
+        results = self.results
         inputs, outputs, budgets = self._sizes
         return {
             "kind": "batch",
             "schema_version": SCHEMA_VERSION,
             "decision_id": self._batch_id,
-            "policy_version": policy.version,
-            "registry_digest": self._board.columns.digest,
+            "policy_version": self._policy_version,
+            "registry_digest": self._registry_digest,
             "created_at": self._now.isoformat(),
             "experts": list(self.expert_ids),
             "lanes": [_lane_row(lane) for lane in self._lanes],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from crew_moe.domain.policy import Policy
@@ -47,11 +47,16 @@ class Board:
         self.alike[likeness] = lane
 
     def scene(self, needs: Needs) -> Scene:
+        """What constraints and points of these needs read, and no more: logged decisions keep their scenes."""
+        performance = self.snapshot.performance
+        keys = ((expert_id, needs.task_type) for expert_id in self.columns.ids)
         return Scene(
             columns=self.columns,
             needs=needs,
             policy=self.policy,
-            snapshot=self.snapshot,
+            snapshot=replace(
+                self.snapshot, performance={key: performance[key] for key in keys if key in performance}, pins=()
+            ),
             live=self.live,
             without_credentials=self.without_credentials,
         )

@@ -10,7 +10,7 @@ from crew_moe.domain.policy import Policy
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.ports import StrategyContext
 from crew_moe.routing.lane import Field, Roster
-from crew_moe.routing.slate import Slate, masked
+from crew_moe.routing.slate import Slate, leading, masked
 from crew_moe.strategies import STRATEGIES
 
 
@@ -42,16 +42,18 @@ def choose_highest(field: Field) -> Choice | None:
 
 def choose_by(strategy: str, roster: Roster, field: Field, context: StrategyContext, seed: int) -> Choice:
     """Ask a strategy; the same seed gives the same answer."""
-    # Routing needs repeatable chance, not secrecy.
-    rng = Random(seed)  # noqa: S311
-    slate = Slate(roster, field)
+    rng = Random(seed)
+    slate = Slate(roster, field, leading(field))
     pick = explored(STRATEGIES[strategy].select(context, slate, rng), slate, context.policy.exploration.rate, rng)
     return Choice(roster.ids.index(pick.expert_id), pick.propensity, pick.reason)
 
 
 def explored(pick: Pick, slate: Slate, rate: float, rng: Random) -> Pick:
-    """With probability `rate` a uniform choice instead; the propensity counts both ways to the same expert."""
-    if rate == 0.0:
+    """With probability `rate` a uniform choice instead; the propensity counts both ways to the same expert.
+
+    A strategy that left its pick to chance explores by itself and is left alone.
+    """
+    if rate == 0.0 or pick.propensity < 1.0:
         return pick
     uniform = rate / len(slate)
     if rng.random() >= rate:

@@ -52,7 +52,8 @@ def _everyone(scene: Scene) -> Bools:
 def _breaker_open(scene: Scene) -> Bools:
     """Whether an expert's own breaker or its provider's keeps calls away now: none passes before its `until`."""
     now = scene.snapshot.taken_at
-    away = {key for key, breaker in scene.snapshot.breakers.items() if breaker.until is not None and breaker.until > now}
+    breakers = scene.snapshot.breakers.items()
+    away = {key for key, breaker in breakers if breaker.until is not None and breaker.until > now}
     if not away:
         return ~_everyone(scene)
     pairs = zip(scene.columns.ids, scene.columns.providers, strict=True)
@@ -61,11 +62,23 @@ def _breaker_open(scene: Scene) -> Bools:
 
 def _named(scene: Scene) -> Bools:
     needs = scene.needs
-    names = (*needs.named, *((needs.pin,) if needs.pin else ()))
+    return ~scene.columns.named_only | _first_choice(scene) | scene.columns.only(*needs.named)
+
+
+def _first_choice(scene: Scene) -> Bools:
+    """Those whom the request names for itself, not as a fallback."""
+    needs = scene.needs
     profile = scene.policy.profiles.get(needs.profile) if needs.profile else None
-    allowed = scene.columns.only(*names, *((profile.expert_id,) if profile else ()))
+    chosen = scene.columns.only(*((needs.pin,) if needs.pin else ()), *((profile.expert_id,) if profile else ()))
     wanted_local = needs.local_only or "local" in needs.preferred_providers
-    return ~scene.columns.named_only | allowed | (scene.columns.local & wanted_local)
+    return chosen | (scene.columns.local & wanted_local)
+
+
+def standing_by(scene: Scene) -> Bools:
+    """Those who are eligible only because they are named as a fallback: they serve when nobody else can."""
+    needs = scene.needs
+    named = scene.columns.only(*needs.named) & ~_first_choice(scene)
+    return named if needs.pin or needs.profile else named & scene.columns.named_only
 
 
 def _pin(scene: Scene) -> Bools:

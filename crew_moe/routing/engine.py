@@ -12,7 +12,7 @@ from datetime import datetime
 from crew_moe.domain.decision import Decision, Group, Infeasible
 from crew_moe.domain.features import Features
 from crew_moe.domain.request import RoutingRequest
-from crew_moe.errors import InvalidRequest, UnknownExpert
+from crew_moe.errors import InvalidRequest, NotAvailable, UnknownExpert
 from crew_moe.ports import StrategyContext
 from crew_moe.routing.board import Board
 from crew_moe.routing.choice import Choice, choose_by, choose_highest, is_greedy
@@ -22,7 +22,7 @@ from crew_moe.routing.lane import Field, Lane
 from crew_moe.routing.needs import Needs, Terms, likeness_of, needs_of, terms_of
 from crew_moe.routing.rejections import infeasible_message, nearest_miss, rejections
 from crew_moe.routing.ruling import Ruling
-from crew_moe.routing.slate import fitting
+from crew_moe.routing.slate import leading
 from crew_moe.strategies import STRATEGIES
 
 NewSeed = Callable[[], int]
@@ -74,7 +74,17 @@ def lane_for(request: RoutingRequest, features: Features, board: Board, now: dat
 
 
 def check_names(request: RoutingRequest, board: Board) -> None:
-    """Raise for a strategy or an expert that does not exist."""
+    """Raise for a strategy, provider or expert that does not exist, and for a rule that can't be kept yet."""
+    if request.pii in ("redact", "deny"):
+        raise NotAvailable(f"pii: {request.pii}", where="pii")
+    for name in request.preferred_providers:
+        if name not in board.columns.providers:
+            raise InvalidRequest(
+                f"unknown provider '{name}'",
+                where="preferred_providers",
+                value=name,
+                allowed=board.registry.providers,
+            )
     if request.strategy is not None and request.strategy not in STRATEGIES:
         raise InvalidRequest(
             f"unknown strategy '{request.strategy}'",
@@ -140,5 +150,5 @@ def _members(lane: Lane, field: Field) -> list[Member]:
             quality=roster.quality[position],
             cost_nano=float(field.cost[position]) * lane.figures.margin,
         )
-        for position in fitting(field).tolist()
+        for position in leading(field).tolist()
     ]

@@ -7,9 +7,7 @@ import numpy as np
 from crew_moe.routing.lane import Field, Lane
 
 
-def choose_fallbacks(
-    lane: Lane, field: Field, position: int, asked: tuple[str, ...] | None
-) -> tuple[str, ...]:
+def choose_fallbacks(lane: Lane, field: Field, position: int, asked: tuple[str, ...] | None) -> tuple[str, ...]:
     """Fallbacks of the expert at `position`, in the order in which they are tried.
 
     A list that the user gave is taken as it is, less those that may not serve. A pinned request has none but those

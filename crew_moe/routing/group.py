@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crew_moe.domain.decision import Group
-from crew_moe.domain.policy import ParallelPolicy, TaskPreference
+from crew_moe.domain.policy import ParallelPolicy
 from crew_moe.domain.request import Parallel, RoutingRequest
+from crew_moe.domain.task import TaskPreference
 
 MIN_MEMBERS = 2
 

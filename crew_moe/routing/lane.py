@@ -15,11 +15,12 @@ from crew_moe.domain.expert import Tier
 from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
 from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.cost import prices_of
-from crew_moe.routing.eligibility import STATIC, Scene
+from crew_moe.routing.eligibility import STATIC, Scene, standing_by
 from crew_moe.routing.needs import Needs
 from crew_moe.routing.scoring import Base, base_points, scaled
 
-TIER_STEP = 1000.0  # more than all points together: a wanted tier comes before any score
+TIER_STEP = 1_000.0  # more than all points together: a wanted tier comes before any score
+STAND_BY = 10_000.0  # more than all tiers together
 TIERS = tuple(Tier)
 
 
@@ -35,7 +36,8 @@ class Field(NamedTuple):
 class Figures(NamedTuple):
     """Every number that a choice among eligible experts is made from; arrays are (experts,), prices nano-USD.
 
-    `constant`, `tier_offset` are None where they would be zero throughout, `narrowest` is the smallest window.
+    `offset` is what ranks an expert lower whatever its points: a tier above the one wanted, a place among the
+    fallbacks. `constant`, `offset` are None where they would be zero throughout; `narrowest` is the smallest window.
 
     The same lines judge one request (sizes are numbers) and many (sizes are columns of shape (requests, 1)); with
     + - x / in one order both give the same bits.
@@ -46,7 +48,7 @@ class Figures(NamedTuple):
     constant: Floats | None
     base: Floats
     windows: Floats
-    tier_offset: Floats | None
+    offset: Floats | None
     narrowest: float
     cost_points: float
     reference_nano: float
@@ -69,7 +71,7 @@ class Figures(NamedTuple):
         if self.constant is not None:
             cost = cost + self.constant
         score = self.base + (self.cost_points * reference) / (cost + reference)
-        ranking = score if self.tier_offset is None else score - self.tier_offset
+        ranking = score if self.offset is None else score - self.offset
         fits = None
         if (needed if widest is None else widest) > self.narrowest:
             fits = self.windows >= needed
@@ -112,7 +114,8 @@ def lane_of(scene: Scene) -> Lane:
     members = np.flatnonzero(eligible).astype(np.int64)
     points = base_points(scene.columns, scene.needs, scene.policy, scene.snapshot)
     own = Base(*(column[members] for column in points))
-    return Lane(scene=scene, members=members, roster=_roster(scene, members), figures=_figures(scene, members, own), points=own)
+    figures = _figures(scene, members, own)
+    return Lane(scene=scene, members=members, roster=_roster(scene, members), figures=figures, points=own)
 
 
 def _roster(scene: Scene, members: Ints) -> Roster:
@@ -130,19 +133,27 @@ def _figures(scene: Scene, members: Ints, points: Base) -> Figures:
     policy, needs = scene.policy, scene.needs
     prices = prices_of(scene.columns, scene.snapshot, policy.cost, needs.task_type)
     windows = windows_of(scene)[members]
-    offset = None if needs.tier is None else (scene.columns.tier[members] - needs.tier) * TIER_STEP
+    offset = _offset(scene)[members]
     return Figures(
         per_input=prices.per_input[members],
         per_output=prices.per_output[members],
         constant=prices.constant[members] if prices.constant.any() else None,
         base=points.total,
         windows=windows,
-        tier_offset=offset,
+        offset=offset if offset.any() else None,
         narrowest=float(windows.min()) if len(members) else 0.0,
         cost_points=scaled(policy.weights).cost,
         reference_nano=policy.cost.reference_usd_per_mtok * NANO_PER_TOKEN_AT_1_USD_PER_MTOK,
         margin=1.0 + policy.cost.spread,
     )
+
+
+def _offset(scene: Scene) -> Floats:
+    """What ranks each expert lower whatever its points."""
+    offset: Floats = standing_by(scene) * STAND_BY
+    if scene.needs.tier is not None:
+        offset += (scene.columns.tier - scene.needs.tier) * TIER_STEP
+    return offset
 
 
 def windows_of(scene: Scene) -> Floats:

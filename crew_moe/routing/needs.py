@@ -74,7 +74,9 @@ class Terms(NamedTuple):
     budget_nano: float | None
 
 
-def needs_of(request: RoutingRequest, features: Features, policy: Policy, pins: tuple[Pin, ...], now: datetime) -> Needs:
+def needs_of(
+    request: RoutingRequest, features: Features, policy: Policy, pins: tuple[Pin, ...], now: datetime
+) -> Needs:
     """Demands of a request under a policy, a profile and the manual pins in force."""
     profile = profile_of(request, policy)
     latency = request.max_latency_ms

@@ -27,35 +27,36 @@ from crew_moe.routing.ruling import Ruling
 
 SCHEMA_VERSION: Final = 1
 IDENTITY: Final = ("tenant", "project", "user", "channel", "run_id", "session_key")
-_ARRAYS: Final = ("per_input", "per_output", "constant", "base", "windows", "tier_offset")
+_ARRAYS: Final = ("per_input", "per_output", "constant", "base", "windows", "offset")
 IDENTITY_VALUES: Final = itemgetter(*IDENTITY)
 
 
 Identity = tuple[str | None, ...]
 
 
-def digest(text: str, key: bytes) -> str:
+def digest(text: str, key: bytes) -> bytes:
     """Keyed digest of a text: equal texts can be told, the text can't be read back."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=16).hexdigest()
+    return blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=16).digest()
 
 
 def identity_of(request: RoutingRequest) -> Identity:
-    """The identity fields of a request, in the order of IDENTITY."""
-    return IDENTITY_VALUES(request.__dict__)
+    """The identity fields of a request, in the order of IDENTITY; empty when none is set."""
+    values: Identity = IDENTITY_VALUES(request.__dict__)
+    return values if any(values) else ()
 
 
 def commitments(identity: Identity, key: bytes) -> dict[str, str]:
     """Keyed digests of the identity fields that are set; without the key they name nobody."""
-    pairs = zip(IDENTITY, identity, strict=True)
-    return {name: digest(value, key) for name, value in pairs if value is not None}
+    pairs = zip(IDENTITY, identity, strict=False)
+    return {name: digest(value, key).hex() for name, value in pairs if value is not None}
 
 
-def row_of(decision: Decision | Infeasible, text_digest: str, identity: Identity, key: bytes) -> dict[str, Any]:
+def row_of(decision: Decision | Infeasible, text_digest: bytes, identity: Identity, key: bytes) -> dict[str, Any]:
     """The JSON-ready row of one decision; identity fields go in as commitments."""
     head = {
         "kind": "decision",
         "schema_version": SCHEMA_VERSION,
-        "text_digest": text_digest,
+        "text_digest": text_digest.hex(),
         "identity": commitments(identity, key),
         "features": decision.features._asdict(),
         **decision.as_dict(),
@@ -87,7 +88,7 @@ def replay(row: Mapping[str, Any], policy: Policy) -> tuple[str, float, float] |
     """(expert id, score, propensity) worked out again from the row.
 
     None where the row alone does not decide: nothing was feasible, a group was formed, or a strategy read a policy of
-    another version than `policy`.
+    another version than `policy`, or the tenant's name, which is not in the row.
     """
     if not row["ok"] or row["group"] is not None:
         return None
@@ -95,7 +96,7 @@ def replay(row: Mapping[str, Any], policy: Policy) -> tuple[str, float, float] |
     field = figures.judge(*terms)
     if row["seed"] is None and not row["reason"]:
         choice: Choice | None = choose_highest(field)
-    elif row["policy_version"] != policy.version:
+    elif row["policy_version"] != policy.version or _read_tenant(row, policy):
         return None
     else:
         choice = choose_by(row["strategy"], roster, field, _context(row, policy), row["seed"])
@@ -104,8 +105,15 @@ def replay(row: Mapping[str, Any], policy: Policy) -> tuple[str, float, float] |
     return roster.ids[choice.position], float(field.score[choice.position]), choice.propensity
 
 
+def _read_tenant(row: Mapping[str, Any], policy: Policy) -> bool:
+    """Whether rules about tenants may have decided, of which the row has no more than a commitment."""
+    return "tenant" in row["identity"] and any(rule.when.tenants for rule in policy.rules)
+
+
 def _figures(row: Mapping[str, Any]) -> Figures:
-    arrays = {name: None if row[name] is None else np.array(row[name], dtype=np.float64) for name in _ARRAYS}
+    arrays: dict[str, Any] = {
+        name: None if row[name] is None else np.array(row[name], dtype=np.float64) for name in _ARRAYS
+    }
     return Figures(
         **arrays,
         narrowest=row["narrowest"],
@@ -120,7 +128,7 @@ def _roster(row: Mapping[str, Any]) -> Roster:
 
 
 def _context(row: Mapping[str, Any], policy: Policy) -> StrategyContext:
-    """What the strategy saw; identity fields are commitments here, so rules about tenants can't be replayed."""
+    """What the strategy saw."""
     raw = dict(row["features"])
     raw["inferred"] = tuple((name, confidence) for name, confidence in raw["inferred"])
     for name, vocabulary in (("task_type", TaskType), ("modality", Modality), ("risk", Risk), ("urgency", Urgency)):

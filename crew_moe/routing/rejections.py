@@ -38,7 +38,7 @@ def misses_of(scene: Scene, terms: Terms) -> Mapping[int, Sequence[Miss]]:
 
 
 def rejections(scene: Scene, terms: Terms) -> tuple[Rejection, ...]:
-    """One row per rejected expert, in registry order: the first rule that it fails, and the others that it fails too."""
+    """One row per rejected expert, in registry order: the first rule that it fails, and those it fails too."""
     misses = misses_of(scene, terms)
     return tuple(_rejection(scene.columns.ids[index], misses[index]) for index in sorted(misses))
 
@@ -73,7 +73,9 @@ def infeasible_message(needs: Needs, terms: Terms, nearest: Nearest | None) -> s
     }
     value = values.get(nearest.constraint)
     binding = nearest.constraint if value is None else f"{nearest.constraint} {value}"
-    limits = [f"{name} {values[name]}" for name in (BUDGET, "min_quality", "max_latency_ms") if values[name] is not None]
+    limits = [
+        f"{name} {values[name]}" for name in (BUDGET, "min_quality", "max_latency_ms") if values[name] is not None
+    ]
     within = ", ".join(limit for limit in limits if not limit.startswith(nearest.constraint))
     missed = "" if nearest.missed_by is None else f" by {nearest.missed_by:.4g}"
     return (
@@ -130,8 +132,10 @@ def _budget_misses(scene: Scene, terms: Terms) -> Iterator[tuple[int, Miss]]:
         return
     per_input, per_output, constant = prices_of(scene.columns, scene.snapshot, scene.policy.cost, scene.needs.task_type)
     cost = per_input * terms.input_tokens + per_output * terms.output_tokens + constant
-    for index, nano in enumerate((cost * (1.0 + scene.policy.cost.spread)).tolist()):
-        if nano > budget:
-            over = nano - budget
+    margin = 1.0 + scene.policy.cost.spread
+    for index, expected in enumerate(cost.tolist()):
+        if expected > budget / margin:  # compared as the choice compares it, to the last bit
+            nano = expected * margin
+            over = max(0.0, nano - budget)
             detail = f"up to ${usd_text(nano)} > budget of ${usd_text(budget)}"
             yield index, Miss(BUDGET, detail, over / NANO, over / budget if budget else RULED_OUT)

@@ -102,4 +102,3 @@ class Ruling(NamedTuple):
     @property
     def rationale(self) -> str:
         return rationale(self)
-

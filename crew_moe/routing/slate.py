@@ -10,18 +10,18 @@ import numpy as np
 from crew_moe.domain.decision import Candidate
 from crew_moe.domain.money import NANO
 from crew_moe.routing.columns import Bools, Floats, Ints
-from crew_moe.routing.lane import Field, Roster
+from crew_moe.routing.lane import STAND_BY, Field, Roster
 
 
 class Slate(Sequence[Candidate]):
-    """Candidates that fit the request's sizes, in the order of their ids."""
+    """Candidates that fit the request's sizes, in the order of their ids; all of them, or those at `positions`."""
 
     __slots__ = ("_field", "_positions", "_roster")
 
-    def __init__(self, roster: Roster, field: Field) -> None:
+    def __init__(self, roster: Roster, field: Field, positions: Ints | None = None) -> None:
         self._roster = roster
         self._field = field
-        self._positions = fitting(field).tolist()
+        self._positions = (fitting(field) if positions is None else positions).tolist()
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -51,6 +51,13 @@ def fitting(field: Field) -> Ints:
     if field.fits is None:
         return np.arange(len(field.score), dtype=np.int64)
     return np.flatnonzero(field.fits).astype(np.int64)
+
+
+def leading(field: Field) -> Ints:
+    """Positions of the experts that fit and don't stand by; of all that fit where only those are left."""
+    fit = fitting(field)
+    first = fit[(field.score - field.ranking)[fit] < STAND_BY / 2]
+    return first if len(first) else fit
 
 
 def masked(ranking: Floats, fits: Bools | None) -> Floats:

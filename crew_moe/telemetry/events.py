@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import cached_property
 from typing import Any
-
-import structlog
 
 
 class LogSink:
-    """Implements ports.EventSink with structlog; a sink that fails is reported once per event and never raises."""
-
-    def __init__(self) -> None:
-        self._log = structlog.get_logger("crew_moe")
+    """Implements ports.EventSink with structlog. A sink that can't write stays silent: telemetry breaks no crew."""
 
     def emit(self, event: str, /, **fields: Any) -> None:
         try:
             self._log.info(event, **fields)
-        except (OSError, ValueError, TypeError):
-            # A closed stream or an unprintable field must not break a crew.
+        except (OSError, ValueError, TypeError):  # a closed stream, a field that can't be printed
             return
+
+    @cached_property
+    def _log(self) -> Any:
+        # Loaded with the first event: it brings as much memory as the whole deciding core.
+        import structlog
+
+        return structlog.get_logger("crew_moe")
 
 
 class Recorder:
