@@ -1,0 +1,1 @@
+"""Experts that run in this process."""
