@@ -31,6 +31,7 @@ class Outcomes:
         self._log = log
         self._clock = clock
         self._sink = sink
+        self._batch: Mapping[str, Any] = {}
 
     def attempted(self, route: Route, attempt: Attempt) -> None:
         """Take an attempt of our own executor, which tends the breakers itself. Never raises: learning fails open."""
@@ -96,11 +97,17 @@ class Outcomes:
         row = self._log.get(decision_id)
         if row is None and ROW_MARK in decision_id:
             batch_id, _, number = decision_id.rpartition(ROW_MARK)
-            batch = self._log.get(batch_id)
-            row = row_in_batch(batch, number) if batch is not None else None
+            row = row_in_batch(self._batch_row(batch_id), number)
         if row is None or row["kind"] != "decision":
             raise UnknownDecision(decision_id)
         return row
+
+    def _batch_row(self, batch_id: str) -> Mapping[str, Any]:
+        """The row of a whole batch, empty if unknown; the last one is kept, since outcomes of a batch come in a row."""
+        batch = self._batch
+        if batch.get("decision_id") != batch_id:
+            batch = self._batch = self._log.get(batch_id) or {}
+        return batch
 
     def served(self, decision_id: str) -> tuple[Mapping[str, Any], ...]:
         """Attempts and outcomes of a decision, in order."""

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-MAX_SHOWN: int = 60
+MAX_SHOWN: Final = 60
+WORDS: Final = ("enum", "literal_error")
+SECRETIVE: Final = ("key", "token", "secret", "text")
+# What pydantic calls the branches of a union; no user wrote these parts of a path.
+BRANCHES: Final = frozenset({"Parallel", "bool", "str", "int", "float", "list[str]", "nullable"})
+# What a wrong type should have been, where pydantic speaks of Python's types.
+WANTED: Final[Mapping[str, str]] = {
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "dict_type": "must be a mapping",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "frozen_set_type": "must be a list",
+    "string_type": "must be a string",
+    "string_unicode": "must be valid Unicode",
+    "string_pattern_mismatch": "is not written as it should be",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+}
 
 
 def complaint(error: ValidationError, model: type[BaseModel]) -> tuple[str, str, object, tuple[str, ...]]:
@@ -14,9 +38,9 @@ def complaint(error: ValidationError, model: type[BaseModel]) -> tuple[str, str,
 
     Values are shown shortened, and never for keys that may hold a secret or a prompt.
     """
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
-    kind = first["type"]
+    found = [dict(one) for one in error.errors(include_url=False)]
+    first, rivals = _most_telling(found)
+    where, kind = _place(first), first["type"]
     if kind == "extra_forbidden":
         name = str(first["loc"][-1])
         return f"unknown field '{name}'", _parent(where), name, tuple(_fields(model, first["loc"]))
@@ -24,17 +48,51 @@ def complaint(error: ValidationError, model: type[BaseModel]) -> tuple[str, str,
         return f"field '{first['loc'][-1]}' is required", _parent(where), None, ()
     value = first.get("input")
     shown = _shown(where, value)
-    if kind in ("enum", "literal_error"):
-        expected = str(first.get("ctx", {}).get("expected", ""))
-        allowed = tuple(word.strip(" '") for word in expected.replace(" or ", ",").split(",") if word.strip(" '"))
+    if kind in WORDS:
+        allowed = (*_words(first), *_other_forms(rivals, model))
         return f"{shown} is not one of the allowed values", where, value, allowed
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return (f"{message} (given {shown})" if kind != "value_error" else message), where, None, ()
+    if kind == "value_error":
+        return first["msg"].removeprefix("Value error, "), where, None, ()
+    message = WANTED.get(kind) or first["msg"][:1].lower() + first["msg"][1:]
+    return f"{message} (given {shown})", where, None, ()
+
+
+def _most_telling(found: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], Sequence[dict[str, Any]]]:
+    """The complaint to pass on, and those of the other branches of its union.
+
+    A value that may take several forms gets a complaint for each: what went wrong inside one of them tells more than
+    that it is none of the others, and a list of words tells more than a type.
+    """
+    place = _place(found[0])
+    same = [one for one in found if f"{_place(one)}.".startswith(f"{place}.")]
+    if not any(_is_branch(part) for one in same for part in one["loc"]):
+        return found[0], ()
+    first = max(same, key=lambda one: (_place(one).count("."), one["type"] in WORDS))
+    return first, [one for one in same if one is not first]
+
+
+def _place(one: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in one["loc"] if not _is_branch(part))
+
+
+def _words(one: Mapping[str, Any]) -> tuple[str, ...]:
+    expected = str(one.get("ctx", {}).get("expected", ""))
+    return tuple(word.strip(" '") for word in expected.replace(" or ", ",").split(",") if word.strip(" '"))
+
+
+def _other_forms(rivals: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> list[str]:
+    """What else the value might be, beside a word."""
+    forms = []
+    for one in rivals:
+        if one["type"].startswith("bool"):
+            forms += ["true", "false"]
+        elif one["type"].startswith("model"):
+            forms.append(f"a mapping with {', '.join(_fields(model, (*one['loc'], '')))}")
+    return forms
 
 
 def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Field names of the model in which the unknown key stands."""
+    """Field names of the model in which the key at the end of `loc` stands."""
     current: Any = model
     for part in loc[:-1]:
         found = _nested(current, str(part))
@@ -55,11 +113,8 @@ def _nested(model: Any, field: str) -> Any:
 
 
 def _is_branch(part: int | str) -> bool:
-    """Whether this step of the path is pydantic's name of a union branch, which no user wrote."""
-    return isinstance(part, str) and (part.startswith(("literal[", "function-", "constrained-")) or part in _BRANCHES)
-
-
-_BRANCHES = frozenset({"Parallel", "bool", "str", "int", "float", "list[str]", "nullable"})
+    """Whether this step of the path is pydantic's name of a union branch."""
+    return isinstance(part, str) and (part.startswith(("literal[", "function-", "constrained-")) or part in BRANCHES)
 
 
 def _parent(where: str) -> str:
@@ -67,7 +122,12 @@ def _parent(where: str) -> str:
 
 
 def _shown(where: str, value: object) -> str:
-    if any(word in where for word in ("key", "token", "secret", "text")) and isinstance(value, str):
+    """The value, unless it may hold a secret or a prompt or has parts that may."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple | set | frozenset):
+        return "a list"
+    if any(word in where for word in SECRETIVE) and isinstance(value, str):
         return "a string"
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."

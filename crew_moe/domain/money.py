@@ -14,6 +14,7 @@ from crew_moe.errors import InvalidInput
 NANO: Final = 1_000_000_000
 NANO_PER_TOKEN_AT_1_USD_PER_MTOK: Final = 1_000
 MAX_USD: Final = Decimal(1_000_000_000)
+MAX_SHOWN: Final = 60
 
 
 def parse_usd(value: object, *, where: str = "") -> Decimal:
@@ -22,14 +23,16 @@ def parse_usd(value: object, *, where: str = "") -> Decimal:
     Raises InvalidInput for anything else (NaN, infinity, a negative amount, a word).
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-        raise InvalidInput(f"{value!r} is no amount of US$", where=where, allowed=("a number such as '0.01'",))
+        kind = type(value).__name__
+        raise InvalidInput(f"a {kind} is no amount of US$", where=where, allowed=("a number such as '0.01'",))
     try:
         amount = value if isinstance(value, Decimal) else Decimal(str(value))
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount < 0 or amount > MAX_USD:
+        shown = repr(value)[:MAX_SHOWN]
         raise InvalidInput(
-            f"{value!r} is no amount of US$", where=where, allowed=(f"a finite number from 0 to {MAX_USD:,}",)
+            f"{shown} is no amount of US$", where=where, allowed=(f"a finite number from 0 to {MAX_USD:,}",)
         )
     return amount
 

@@ -30,10 +30,17 @@ class ErrorClass(Word):
     REFUSED = "refused"
     CONTEXT_OVERFLOW = "context_overflow"
     CIRCUIT_OPEN = "circuit_open"
+    SKIPPED = "skipped"
 
 
 _NOBODYS_RECORD: Final = frozenset(
-    {ErrorClass.CIRCUIT_OPEN, ErrorClass.BAD_REQUEST, ErrorClass.REFUSED, ErrorClass.CONTEXT_OVERFLOW}
+    {
+        ErrorClass.BAD_REQUEST,
+        ErrorClass.CIRCUIT_OPEN,
+        ErrorClass.CONTEXT_OVERFLOW,
+        ErrorClass.REFUSED,
+        ErrorClass.SKIPPED,
+    }
 )
 
 
@@ -57,7 +64,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try at one expert. `error` is None on success; `detail` holds no prompt and no secret."""
+    """One try at one expert. `error` is None on success; `detail` holds no prompt and no secret.
+
+    `unsettled_usd` is what a call that was sent and then failed may cost at most, as long as nobody knows. A call
+    that was `cut_short` had less time than an attempt is due, because the caller's deadline came first.
+    """
 
     number: int
     expert_id: str
@@ -68,12 +79,14 @@ class Attempt:
     latency_ms: float = 0.0
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
+    unsettled_usd: Decimal = Decimal(0)
+    cut_short: bool = False
     started_at: datetime
 
     @property
     def counts(self) -> bool:
-        """Whether it says anything about its expert: a call that the caller's fault or an open circuit ended does not."""
-        return self.error not in _NOBODYS_RECORD
+        """Whether it says anything about its expert: not when the caller's fault or an open circuit ended it."""
+        return self.error not in _NOBODYS_RECORD and not self.cut_short
 
     def __str__(self) -> str:
         if self.ok:
@@ -92,6 +105,7 @@ class Attempt:
             "input_tokens": self.usage.input_tokens,
             "output_tokens": self.usage.output_tokens,
             "cost_usd": str(self.cost_usd),
+            "unsettled_usd": str(self.unsettled_usd),
             "started_at": self.started_at.isoformat(),
         }
 

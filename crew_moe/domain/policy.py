@@ -25,13 +25,7 @@ class Weights:
     @property
     def total(self) -> float:
         return (
-            self.quality
-            + self.cost
-            + self.history
-            + self.learning
-            + self.preference
-            + self.diversity
-            + self.provider
+            self.quality + self.cost + self.history + self.learning + self.preference + self.diversity + self.provider
         )
 
 

@@ -36,9 +36,9 @@ class RoutingRequest(BaseModel):
     """One question to the router: which expert for this?
 
     Tokens are counts, latencies milliseconds, money US$. `min_quality` and `max_latency_ms` are hard limits per
-    call, `budget_usd` is the ceiling for the whole task, `deadline_ms` its time. `tier` is what is wanted, `max_tier` the
-    ceiling for fallback and escalation. Absent `task_type`, `modality`, `risk` and `urgency` are inferred from the text.
-    Raises InvalidRequest, which names the field, what is allowed and the closest match.
+    call, `budget_usd` is the ceiling for the whole task, `deadline_ms` its time. `tier` is what is wanted, `max_tier`
+    the ceiling for fallback and escalation. Absent `task_type`, `modality`, `risk` and `urgency` are inferred from
+    the text. Raises InvalidRequest, which names the field, what is allowed and the closest match.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

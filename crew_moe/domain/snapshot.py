@@ -23,8 +23,8 @@ class Circuit(StrEnum):
 class Breaker:
     """One breaker: of an expert (`expert:ID`) or of a provider (`provider:NAME`).
 
-    `ejections` counts openings in a row and drives the back-off; `until` is when an ejection ends (aware UTC);
-    `probes` are the calls in flight while half-open.
+    `ejections` counts openings in a row and drives the back-off; no call passes before `until` (aware UTC), the end of
+    an ejection or of the loan of the last probe; `probes` are the calls in flight while half-open.
     """
 
     state: Circuit = Circuit.CLOSED
@@ -39,7 +39,8 @@ class Performance:
     """How one expert did at one task type: exponential moving averages (alpha 0.1) and their weight.
 
     `samples` decays with a half-life of one week; rates and scores lie in [0, 1], latency in ms, cost in US$ as a
-    float (an average, never a charge), tokens per call; None was never observed. `learned` is the weight that feedback gave (seed 001).
+    float (an average, never a charge), tokens per call; None was never observed. `learned` is the weight that feedback
+    gave (seed 001).
     """
 
     samples: float

@@ -1,0 +1,74 @@
+"""The two breakers that stand before every call: the provider's and the expert's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from crew_moe.domain.expert import Expert
+from crew_moe.domain.outcome import ErrorClass
+from crew_moe.domain.snapshot import Breaker, Circuit
+from crew_moe.errors import StateError
+from crew_moe.execution.trail import REACTIONS, SETUP_EJECTION_MS, Blame
+from crew_moe.ports import Clock, EventSink, StateStore
+from crew_moe.state.breaker import expert_key, provider_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circuits:
+    """Asks before a call and tells after it, by the table of reactions.
+
+    A store that fails before a call raises StateError; after it, when the answer is here and paid, the loss of one
+    observation is an event and no more.
+    """
+
+    state: StateStore
+    clock: Clock
+    sink: EventSink
+
+    def refusing(self, expert: Expert) -> str | None:
+        """The key of the breaker that lets no call pass; None when both do (half-open, each has lent a probe)."""
+        now = self.clock.now()
+        provider, own = _keys(expert)
+        if not self.state.admit(provider, now):
+            return provider
+        if not self.state.admit(own, now):
+            self.state.cancel(provider, now)
+            return own
+        return None
+
+    def succeeded(self, expert: Expert) -> None:
+        for key in _keys(expert):
+            self._tell(key, self.state.succeed)
+
+    def failed(self, expert: Expert, error: ErrorClass, retry_after_ms: float | None) -> None:
+        """Count a failure where it counts; `retry_after_ms` ejects the expert for that long."""
+        reaction = REACTIONS[error]
+        provider, own = _keys(expert)
+        self._blame(provider, reaction.provider, None)
+        self._blame(own, reaction.expert, SETUP_EJECTION_MS if reaction.expert is Blame.EJECT else retry_after_ms)
+
+    def undecided(self, expert: Expert) -> None:
+        """Give the probes back: the call told nothing."""
+        for key in _keys(expert):
+            self._tell(key, self.state.cancel)
+
+    def _blame(self, key: str, blame: Blame, eject_ms: float | None) -> None:
+        if blame is Blame.NONE:
+            self._tell(key, self.state.cancel)
+            return
+        after = self._tell(key, lambda at, now: self.state.fail(at, now, eject_ms=eject_ms))
+        if after is not None and after.state is Circuit.OPEN:
+            self.sink.emit("circuit_open", key=key, until=after.until, failures=after.failures)
+
+    def _tell(self, key: str, update: Callable[[str, datetime], Breaker]) -> Breaker | None:
+        try:
+            return update(key, self.clock.now())
+        except StateError as error:
+            self.sink.emit("state_failed", key=key, error=str(error))
+            return None
+
+
+def _keys(expert: Expert) -> tuple[str, str]:
+    return provider_key(expert.provider), expert_key(expert.expert_id)

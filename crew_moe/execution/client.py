@@ -1,0 +1,160 @@
+"""One call of one expert over OpenAI's chat API: no retry, no fallback, no SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from crew_moe.domain.expert import Expert
+from crew_moe.domain.outcome import ErrorClass
+from crew_moe.execution.assembler import Assembler
+from crew_moe.execution.conversation import text_of
+from crew_moe.execution.failure import CallFailed, classify
+from crew_moe.execution.payload import encode, payload
+from crew_moe.execution.reply import parse_reply
+from crew_moe.execution.wire import Exchange, Wire
+from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
+
+T = TypeVar("T")
+
+
+class OpenAIClient:
+    """ports.LLMClient over HTTP, for threads and for event loops, which share one pool of connections.
+
+    `base_url_for` and `key_for` are asked at every call, so that a key may change while the process runs; without a
+    key no Authorization header is sent. `timeout_s` bounds the whole call, to the last byte of the answer. A reply's
+    usage is empty when the provider told none.
+    """
+
+    def __init__(
+        self, *, base_url_for: Callable[[Expert], str | None], key_for: Callable[[Expert], str | None]
+    ) -> None:
+        self._base_url_for = base_url_for
+        self._key_for = key_for
+        self._wire = Wire()
+
+    def call(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:
+        """The whole answer. Raises CallFailed."""
+        call, exchange = self._begin(expert, request, timeout_s, stream=False)
+        return call.reply(exchange, _wait(exchange.fetch()))
+
+    async def acall(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:
+        """The whole answer; being cancelled closes the connection. Raises CallFailed."""
+        call, exchange = self._begin(expert, request, timeout_s, stream=False)
+        return call.reply(exchange, await asyncio.wrap_future(exchange.fetch()))
+
+    def stream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> Iterator[ChatChunk]:
+        """The answer as it comes; closing the iterator closes the connection. Raises CallFailed."""
+        call, exchange = self._begin(expert, request, timeout_s, stream=True)
+        parts = call.assembler()
+        try:
+            _wait(exchange.open())
+            if not call.streams(exchange):
+                yield call.chunk(exchange, _wait(exchange.read_all()))
+                return
+            while not parts.done and (piece := _wait(exchange.read())):
+                if text := parts.feed(piece):
+                    yield ChatChunk(text=text)
+            yield parts.finish()
+            _wait(exchange.finish())
+        finally:
+            exchange.close()
+
+    async def astream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> AsyncIterator[ChatChunk]:
+        """As `stream`, for event loops."""
+        call, exchange = self._begin(expert, request, timeout_s, stream=True)
+        parts = call.assembler()
+        try:
+            await asyncio.wrap_future(exchange.open())
+            if not call.streams(exchange):
+                yield call.chunk(exchange, await asyncio.wrap_future(exchange.read_all()))
+                return
+            while not parts.done and (piece := await asyncio.wrap_future(exchange.read())):
+                if text := parts.feed(piece):
+                    yield ChatChunk(text=text)
+            yield parts.finish()
+            await asyncio.wrap_future(exchange.finish())
+        finally:
+            exchange.close()
+
+    def close(self) -> None:
+        """Close all connections; calls in flight fail, and so does every later one."""
+        self._wire.close()
+
+    def _begin(self, expert: Expert, request: ChatRequest, timeout_s: float, *, stream: bool) -> tuple[_Call, Exchange]:
+        base_url, key = self._base_url_for(expert), self._key_for(expert)
+        if base_url is None:
+            raise CallFailed(ErrorClass.NOT_FOUND, "the expert has no base URL", sent=False)
+        exchange = self._wire.exchange(
+            f"{base_url.rstrip('/')}/chat/completions",
+            headers=_headers(key),
+            content=_content(expert, request, stream=stream),
+            deadline=time.monotonic() + timeout_s,
+        )
+        return _Call(request, key), exchange
+
+
+class _Call:
+    """Reads the answer to one request."""
+
+    def __init__(self, request: ChatRequest, key: str | None) -> None:
+        self._request = request
+        self._key = key
+
+    def reply(self, exchange: Exchange, body: bytes) -> ChatReply:
+        """The reply in a whole body, or the failure that it tells."""
+        if not 200 <= exchange.status < 300:
+            now = datetime.now(UTC)
+            raise classify(exchange.status, exchange.headers, body, now=now, private=self._private())
+        return parse_reply(body, stop=self._request.stop, private=self._private())
+
+    def chunk(self, exchange: Exchange, body: bytes) -> ChatChunk:
+        """The same as the only piece of a stream."""
+        reply = self.reply(exchange, body)
+        return ChatChunk(text=reply.text, reply=reply)
+
+    def assembler(self) -> Assembler:
+        return Assembler(stop=self._request.stop, private=self._private())
+
+    @staticmethod
+    def streams(exchange: Exchange) -> bool:
+        """Whether the answer comes in events; an error, and a server that can't stream, answer in one body."""
+        return exchange.status == 200 and "json" not in exchange.headers.get("content-type", "")
+
+    def _private(self) -> Iterator[str]:
+        """What no error detail may quote: the key and the conversation. Read only when something failed."""
+        if self._key:
+            yield self._key
+        for message in self._request.messages:
+            yield text_of(message.get("content"))
+            yield text_of(message.get("tool_calls"))
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "User-Agent": "crew-moe"}
+    if key is None:
+        return headers
+    if not (key.isascii() and key.isprintable()):
+        raise CallFailed(ErrorClass.AUTH, "the key has characters that no header can carry", sent=False)
+    return {**headers, "Authorization": f"Bearer {key}"}
+
+
+def _content(expert: Expert, request: ChatRequest, *, stream: bool) -> bytes:
+    try:
+        return encode(payload(expert, request, stream=stream))
+    except (TypeError, ValueError, RecursionError):
+        failure = CallFailed(ErrorClass.BAD_REQUEST, "the request is not JSON", sent=False)
+    raise failure
+
+
+def _wait(future: Future[T]) -> T:
+    try:
+        return future.result()
+    except BaseException:
+        # Also an interrupt of this thread: the call must not go on behind the caller's back.
+        future.cancel()
+        raise

@@ -1,0 +1,81 @@
+"""From a request to a chat, from a decision to a route, from an answer to a completion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from crew_moe.domain.decision import Decision
+from crew_moe.domain.expert import Capability, Tier
+from crew_moe.domain.money import to_nano
+from crew_moe.domain.outcome import Completion
+from crew_moe.domain.policy import Policy
+from crew_moe.domain.request import RoutingRequest
+from crew_moe.errors import InvalidRequest
+from crew_moe.execution.conversation import text_of
+from crew_moe.execution.route import Answer, Route
+from crew_moe.execution.spend import size_of
+from crew_moe.ports import ChatRequest
+
+OPTIONS: Final = tuple(field.name for field in fields(ChatRequest) if field.name != "messages")
+
+
+def prepare(
+    request: RoutingRequest, messages: Sequence[Mapping[str, Any]] | None, options: Mapping[str, Any]
+) -> tuple[RoutingRequest, ChatRequest]:
+    """The chat to send, and the request completed by what the chat shows: its size, tools and structured output.
+
+    Without messages the request's text is the one message of the user. Raises InvalidRequest for an unknown option.
+    """
+    for name in options:
+        if name not in OPTIONS:
+            raise InvalidRequest(f"unknown option '{name}'", where="complete", value=name, allowed=OPTIONS)
+    if not messages and not request.text.strip():
+        raise InvalidRequest("there is neither a text nor a message", where="messages")
+    chat = ChatRequest(messages=tuple(messages or ({"role": "user", "content": request.text},)), **options)
+    seen = {Capability.TOOLS} if chat.tools else set()
+    if chat.response_format:
+        seen.add(Capability.JSON)
+    update: dict[str, Any] = {"requires": request.requires | seen}
+    if not request.text:
+        asked = [message for message in chat.messages if message.get("role") == "user"]
+        update["text"] = text_of(asked[-1].get("content")) if asked else ""
+    if messages and request.context_tokens == 0:
+        written = update.get("text", request.text)
+        update["context_tokens"] = max(0, size_of(chat).estimate - len(written) // 4)
+    return request.model_copy(update=update), chat
+
+
+def route_of(decision: Decision, request: RoutingRequest, policy: Policy, monotonic: float) -> Route:
+    """Experts in order, and the limits of time, money and length that hold for all attempts together."""
+    task = policy.tasks[decision.features.task_type]
+    profile = policy.profiles.get(request.profile) if request.profile else None
+    ceilings = [request.max_output_tokens, profile.max_output_tokens if profile else None]
+    ceiling = min((limit for limit in ceilings if limit is not None), default=task.max_output_tokens)
+    budgets = [request.budget_usd, profile.budget_usd if profile else None]
+    budget = min((to_nano(limit) for limit in budgets if limit is not None), default=None)
+    return Route(
+        decision_id=decision.decision_id,
+        task_type=decision.features.task_type,
+        experts=(decision.expert_id, *decision.fallbacks),
+        max_attempts=policy.limits.max_attempts,
+        attempt_timeout_ms=request.max_latency_ms or policy.tiers[Tier(decision.tier)].attempt_timeout_ms,
+        deadline=None if request.deadline_ms is None else monotonic + request.deadline_ms / 1000.0,
+        budget_nano=budget,
+        max_output_tokens=ceiling,
+    )
+
+
+def completion(decision: Decision, answer: Answer) -> Completion:
+    """The answer with the decision behind it."""
+    return Completion(
+        text=answer.reply.text,
+        expert_id=answer.expert_id,
+        decision_id=decision.decision_id,
+        attempts=answer.attempts,
+        usage=answer.usage,
+        cost_usd=answer.cost_usd,
+        finish_reason=answer.reply.finish_reason,
+        tool_calls=answer.reply.tool_calls,
+    )

@@ -1,0 +1,57 @@
+"""How much one call may take: the trail with its limits, and each expert's room for an answer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crew_moe.domain.expert import Expert
+from crew_moe.domain.policy import Limits
+from crew_moe.domain.registry import Registry
+from crew_moe.execution.route import Route
+from crew_moe.execution.spend import Size, output_room
+from crew_moe.execution.trail import Option, Trail
+from crew_moe.ports import ChatRequest
+
+DEFAULT_TIMEOUT_MS: Final = 120_000.0
+"""Of one attempt, when the route names none."""
+
+
+def planned(route: Route, chat: ChatRequest, size: Size, registry: Registry, limits: Limits) -> Trail:
+    """The trail before its first step. Raises UnknownExpert."""
+    experts = [registry[expert_id] for expert_id in route.experts]
+    return Trail(
+        options=tuple(
+            Option(
+                expert_id=expert.expert_id,
+                context_window=expert.context_window,
+                floor_nano=expert.charge_nano(size.bound, least_output(expert, route, chat, limits)),
+            )
+            for expert in experts
+        ),
+        max_attempts=route.max_attempts,
+        attempt_timeout_ms=DEFAULT_TIMEOUT_MS if route.attempt_timeout_ms is None else route.attempt_timeout_ms,
+        max_wait_ms=limits.max_retry_after_ms,
+        budget_nano=route.budget_nano,
+    )
+
+
+def wanted_output(expert: Expert, route: Route, chat: ChatRequest, limits: Limits) -> int:
+    """Output tokens that are asked for: by the chat, at most by the route, by the policy where neither says."""
+    asked = [tokens for tokens in (chat.max_output_tokens, route.max_output_tokens) if tokens is not None]
+    return min(*(asked or [limits.default_max_output_tokens]), expert.max_output_tokens)
+
+
+def least_output(expert: Expert, route: Route, chat: ChatRequest, limits: Limits) -> int:
+    """Output tokens below which a call is not worth making."""
+    return min(limits.min_output_tokens, wanted_output(expert, route, chat, limits))
+
+
+def output_cap(
+    expert: Expert, route: Route, chat: ChatRequest, limits: Limits, *, size: Size, left_nano: int | None
+) -> int:
+    """The `max_tokens` to send: what is wanted, cut to what the budget and the context window leave."""
+    rooms = [wanted_output(expert, route, chat, limits), expert.context_window - size.estimate]
+    paid = None if left_nano is None else output_room(expert, size.bound, left_nano)
+    if paid is not None:
+        rooms.append(paid)
+    return max(least_output(expert, route, chat, limits), min(rooms))

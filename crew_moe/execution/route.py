@@ -1,0 +1,52 @@
+"""What the executor is given, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from crew_moe.domain.outcome import Attempt, Usage
+from crew_moe.ports import ChatChunk, ChatReply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Whom to ask, in order (the chosen expert, then its fallbacks), and within which limits.
+
+    `deadline` in seconds of the clock's `monotonic`. `budget_nano` is what all attempts together may cost, at worst.
+    `max_output_tokens` caps what the chat itself asks for. `first_attempt` numbers the rows of a decision that serves
+    several calls on from those of the calls before.
+    """
+
+    decision_id: str
+    task_type: str
+    experts: tuple[str, ...]
+    max_attempts: int
+    attempt_timeout_ms: float | None = None
+    deadline: float | None = None
+    budget_nano: int | None = None
+    max_output_tokens: int | None = None
+    first_attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A reply, who gave it, and every attempt on the way, skips and open circuits included.
+
+    `usage` and `cost_usd` add up all attempts. `unsettled_usd` is the worst case of those attempts that were sent but
+    whose price nobody told: it counts against a budget until it is known better.
+    """
+
+    reply: ChatReply
+    expert_id: str
+    attempts: tuple[Attempt, ...]
+    usage: Usage
+    cost_usd: Decimal
+    unsettled_usd: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerChunk(ChatChunk):
+    """A piece of a streamed answer; the last one, which has no text, carries the whole."""
+
+    answer: Answer | None = None

@@ -1,0 +1,79 @@
+"""What a call may cost before it is made, and what it did cost when the provider does not say.
+
+The bound counts one token per UTF-8 byte of the JSON that is sent, which no byte-level tokenizer exceeds; the names and
+quotes of the JSON make up for the tokens that providers put around messages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crew_moe.domain.expert import Expert
+from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
+from crew_moe.domain.outcome import Usage
+from crew_moe.ports import ChatReply, ChatRequest
+
+BYTES_PER_TOKEN: Final = 4
+IMAGE_TOKENS: Final = 1_000
+"""About what most providers count for one image."""
+MAX_IMAGE_TOKENS: Final = 50_000
+"""No provider counts more for one image: gpt-4o-mini in high detail takes 2,833 + 8 tiles x 5,667 = 48,169."""
+_IMAGES: Final = frozenset({"image_url", "input_image", "image"})
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a request sends: bytes of JSON (images left out), and images."""
+
+    bytes: int
+    images: int
+
+    @property
+    def bound(self) -> int:
+        """No fewer tokens than any provider will count."""
+        return self.bytes + self.images * MAX_IMAGE_TOKENS
+
+    @property
+    def estimate(self) -> int:
+        """About as many tokens as it has."""
+        return -(-self.bytes // BYTES_PER_TOKEN) + self.images * IMAGE_TOKENS
+
+
+def size_of(request: ChatRequest) -> Size:
+    images = sum(_is_image(part) for message in request.messages for part in _parts(message))
+    messages = [{**message, "content": _without_images(message)} for message in request.messages]
+    return Size(sum(map(_json_bytes, filter(None, (messages, request.tools, request.response_format)))), images)
+
+
+def output_room(expert: Expert, bound: int, left_nano: int) -> int | None:
+    """Output tokens that `left_nano` pays for once the input is paid; None: as many as one likes, output is free."""
+    per_token = expert.output_usd_per_mtok * NANO_PER_TOKEN_AT_1_USD_PER_MTOK
+    left = left_nano - expert.charge_nano(bound, 0)
+    return max(0, int(left // per_token)) if per_token else None
+
+
+def estimated_usage(size: Size, reply: ChatReply) -> Usage:
+    """Tokens of a call whose provider told none."""
+    written = len(reply.text.encode("utf-8", "replace")) + (_json_bytes(reply.tool_calls) if reply.tool_calls else 0)
+    return Usage(input_tokens=size.estimate, output_tokens=-(-written // BYTES_PER_TOKEN))
+
+
+def _json_bytes(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace"))
+
+
+def _without_images(message: Mapping[str, Any]) -> object:
+    content = message.get("content")
+    return content if isinstance(content, str) else [part for part in _parts(message) if not _is_image(part)] or None
+
+
+def _parts(message: Mapping[str, Any]) -> Sequence[object]:
+    content = message.get("content")
+    return content if isinstance(content, list | tuple) else ()
+
+
+def _is_image(part: object) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in _IMAGES

@@ -1,0 +1,79 @@
+"""What a call may cost is known before it is made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crew_moe.domain.outcome import Usage
+from crew_moe.execution.plan import least_output, output_cap, wanted_output
+from crew_moe.execution.spend import MAX_IMAGE_TOKENS, estimated_usage, output_room, size_of
+from crew_moe.ports import ChatReply, ChatRequest
+from tests.execution.given import CHAT, EXPERT, LIMITS, route
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
+
+
+def test_bound_is_no_less_than_a_token_per_byte_of_everything_sent() -> None:
+    text, tool = "é" * 100, {"function": {"name": "look"}}
+    chat = ChatRequest(messages=[{"role": "user", "content": text}], tools=[tool])
+
+    assert size_of(chat).bound > len(text.encode()) + len(str(tool)) > 200
+
+
+def test_image_counts_as_an_image_not_by_its_bytes() -> None:
+    size = size_of(ChatRequest(messages=[{"role": "user", "content": [{"type": "text", "text": "Look"}, IMAGE]}]))
+
+    assert (size.images, size.bound - size.bytes) == (1, MAX_IMAGE_TOKENS)
+    assert size.bytes < 200
+
+
+def test_unknown_usage_is_estimated_from_text_and_calls() -> None:
+    usage = estimated_usage(size_of(CHAT), ChatReply(text="x" * 40, tool_calls=({"function": {"name": "look"}},)))
+
+    assert usage.input_tokens > 0
+    assert usage.output_tokens > 10
+
+
+def test_output_is_what_is_asked_for_within_what_the_expert_gives() -> None:
+    wanted = [
+        wanted_output(EXPERT, route(max_output_tokens=cap), replace(CHAT, max_output_tokens=asked), LIMITS)
+        for asked, cap in ((None, None), (50, None), (None, 60), (50, 30), (9_999, None))
+    ]
+
+    assert wanted == [100, 50, 60, 30, 4_000]
+
+
+def test_output_is_cut_to_what_the_context_window_leaves() -> None:
+    narrow = replace(EXPERT, context_window=60)
+    size = size_of(CHAT)
+
+    assert output_cap(narrow, route(), CHAT, LIMITS, size=size, left_nano=None) == 60 - size.estimate
+
+
+@given(
+    left_nano=st.integers(0, 10**8),
+    prices=st.tuples(st.decimals(0, 100, places=4), st.decimals(0, 100, places=4)),
+    asked=st.none() | st.integers(1, 5_000),
+)
+def test_worst_case_of_the_cap_fits_the_budget_where_the_least_does(
+    left_nano: int, prices: tuple[Decimal, Decimal], asked: int | None
+) -> None:
+    expert = replace(EXPERT, input_usd_per_mtok=prices[0], output_usd_per_mtok=prices[1])
+    chat, size = replace(CHAT, max_output_tokens=asked), size_of(CHAT)
+    cap = output_cap(expert, route(), chat, LIMITS, size=size, left_nano=left_nano)
+    least = least_output(expert, route(), chat, LIMITS)
+
+    assert expert.charge_nano(size.bound, least) > left_nano or expert.charge_nano(size.bound, cap) <= left_nano
+    assert least <= cap <= wanted_output(expert, route(), chat, LIMITS)
+
+
+def test_free_output_has_no_bound() -> None:
+    assert output_room(replace(EXPERT, output_usd_per_mtok=Decimal(0)), 100, 10**9) is None
+
+
+def test_estimate_counts_nothing_for_silence() -> None:
+    assert estimated_usage(size_of(CHAT), ChatReply(text="")) == Usage(input_tokens=size_of(CHAT).estimate)
