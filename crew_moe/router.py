@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -34,7 +34,7 @@ from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
 from crew_moe.routing.batch import Decisions, decide_batch
 from crew_moe.routing.board import Board, board_of
 from crew_moe.routing.engine import decide
-from crew_moe.routing.record import digest, identity_of, row_of
+from crew_moe.routing.record import LogEntry, digest, identity_of
 from crew_moe.routing.reports import ExpertHealth, Standing, health_of, outcome_counts, standings
 from crew_moe.settings import api_key, base_url, has_credentials, read_settings
 from crew_moe.state import open_log, open_state
@@ -128,8 +128,8 @@ class Router:
             request, boards.current(), decision_id=self._new_id(), now=self.clock.now(), new_seed=_new_seed
         )
         key = self._log_key
-        row = partial(row_of, decision, digest(request.text, key), identity_of(request), key)
-        self.log.append(decision.decision_id, row)
+        entry = LogEntry(decision, digest(request.text, key), identity_of(request), key)
+        self.log.append(decision.decision_id, entry)
         return decision
 
     async def adecide(self, request: RoutingRequest, *, for_call: bool = False) -> Decision | Infeasible:

@@ -35,7 +35,8 @@ class Settings(BaseModel):
 def read_settings() -> Settings:
     """The settings of this process. Raises InvalidInput, which names the variable and what it may hold."""
     names = {name: f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    given = {name: os.environ[variable].strip() for name, variable in names.items() if os.environ.get(variable, "").strip()}
+    read = {name: os.environ.get(variable, "").strip() for name, variable in names.items()}
+    given = {name: value for name, value in read.items() if value}
     try:
         return Settings.model_validate(given)
     except ValidationError as error:

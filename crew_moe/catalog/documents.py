@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,42 +10,52 @@ import yaml
 from crew_moe.errors import ConfigError
 
 MAX_BYTES: Final = 4_000_000
-MAX_ALIASES: Final = 100
+MAX_VALUES: Final = 200_000
 MAX_DEPTH: Final = 40
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that counts aliases and depth (YAML bombs) and refuses a key that stands twice."""
+    """SafeLoader that refuses a key that stands twice, and bounds what aliases unfold to (YAML bombs)."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
-        self.aliases_seen = 0
-        self.depth = 0
+        self._depth = 0
+        self._sizes: dict[int, int] = {}  # by id of the node: how many values it unfolds to
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            self.aliases_seen += 1
-            if self.aliases_seen > MAX_ALIASES:
-                raise yaml.MarkedYAMLError(problem=f"more than {MAX_ALIASES} aliases", problem_mark=self._mark())
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=self._mark())
+        mark: Any = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs leave it out
+        is_alias = self.check_event(yaml.AliasEvent)
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=mark)
         node = super().compose_node(parent, index)
-        self.depth -= 1
+        self._depth -= 1
+        if not is_alias:
+            self._sizes[id(node)] = self._size(node, mark)
+        elif id(node) not in self._sizes:
+            raise yaml.MarkedYAMLError(problem="an alias stands inside what it names", problem_mark=mark)
         return node
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        self.flatten_mapping(node)
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = str(getattr(key_node, "value", ""))
-            if isinstance(key_node, yaml.ScalarNode) and key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key '{key}' stands twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+    def _size(self, node: Any, mark: Any) -> int:
+        if isinstance(node, yaml.MappingNode):
+            _refuse_twins(node)
+            parts = [part for pair in node.value for part in pair]
+        else:
+            parts = node.value if isinstance(node, yaml.SequenceNode) else []
+        size = 1 + sum(self._sizes[id(part)] for part in parts)
+        if size > MAX_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"unfolds to more than {MAX_VALUES:,} values", problem_mark=mark)
+        return size
 
-    def _mark(self) -> Any:
-        return self.peek_event().start_mark
+
+def _refuse_twins(node: yaml.MappingNode) -> None:
+    """Looks at the keys as they are written: one that overrides a merged one (`<<`) is no twin."""
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key '{key.value}' stands twice", problem_mark=key.start_mark)
+            seen.add(key.value)
 
 
 def read_text(path: Path) -> str:

@@ -81,8 +81,16 @@ def _check_urls(experts: dict[str, Expert], file: str) -> None:
         key = f"experts.{expert.expert_id}.base_url"
         if expert.transport is Transport.OPENAI and not (expert.base_url or expert.base_url_env):
             raise ConfigError("an expert reached over HTTP needs a base_url or a base_url_env", file=file, key=key)
-        if expert.base_url and urlsplit(expert.base_url).scheme not in ("http", "https"):
-            raise ConfigError(f"'{expert.base_url}' is no http(s) address", file=file, key=key)
+        if expert.base_url and not _is_web_address(expert.base_url):  # not shown: it may hold a password
+            raise ConfigError("is no address that begins with http:// or https://", file=file, key=key)
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _check_fallbacks(experts: dict[str, Expert], file: str) -> None:

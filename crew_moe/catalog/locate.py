@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from crew_moe.errors import ConfigError
@@ -23,16 +24,20 @@ def packaged_documents() -> Path:
 def layers(name: str, config: Path | None) -> tuple[Path, ...]:
     """The files called `name` from lowest to highest precedence: the packaged one, then the project's own."""
     packaged = packaged_config() / name
-    if config is None or config.resolve() == packaged_config().resolve():
+    if config is None:
         return (packaged,)
-    if not config.is_dir():
-        raise ConfigError("no such folder", file=str(config), value=config.name, allowed=_folders(config.parent))
+    if not os.path.isdir(config):  # unlike Path.is_dir it has an answer for every name
+        raise ConfigError("no such folder", file=repr(str(config))[1:-1], value=config.name, allowed=_folders(config))
     own = config / name
-    return (packaged, own) if own.is_file() else (packaged,)
+    if config.resolve() == packaged_config().resolve() or not os.path.lexists(own):
+        return (packaged,)
+    return (packaged, own)
 
 
-def _folders(parent: Path) -> tuple[str, ...]:
+def _folders(missing: Path) -> tuple[str, ...]:
+    """What stands where the folder was looked for."""
     try:
-        return tuple(sorted(item.name for item in parent.iterdir() if item.is_dir() and item.name[0] != "."))[:20]
-    except OSError:
+        beside = [item.name for item in missing.parent.iterdir() if item.is_dir() and item.name[0] != "."]
+        return tuple(sorted(beside))[:20]
+    except (OSError, ValueError):
         return ()

@@ -46,11 +46,13 @@ def _origin(documents: Sequence[tuple[Path, Mapping[str, Any]]], loc: tuple[int 
 def _depth(document: Any, loc: tuple[int | str, ...]) -> int:
     depth = 0
     for part in loc:
-        if isinstance(document, Mapping) and part in document:
-            document = document[part]
-        elif isinstance(document, list) and isinstance(part, int) and part < len(document):
-            document = document[part]
-        else:
+        inside = part in document if isinstance(document, Mapping) else _in_list(document, part)
+        if not inside:
             break
+        document = document[part]
         depth += 1
     return depth
+
+
+def _in_list(document: Any, part: int | str) -> bool:
+    return isinstance(document, list) and isinstance(part, int) and part < len(document)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crew_moe.domain.expert import Capability, Parameter, Status, Tier, Transport
 from crew_moe.domain.request import Name, Unit, Usd
@@ -15,6 +15,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
+# The name of a variable, so that a key which somebody wrote there by mistake is refused and shown nowhere.
+VariableName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=100)]
 
 
 class Entry(BaseModel):
@@ -27,8 +29,8 @@ class ProviderEntry(Entry):
     """Defaults for all experts of one provider."""
 
     base_url: str | None = None
-    base_url_env: str | None = None
-    api_key_env: str | None = None
+    base_url_env: VariableName | None = None
+    api_key_env: VariableName | None = None
     regions: list[Name] = []
     moderated: bool = False
     parameters: list[Parameter] = list(Parameter)
@@ -53,8 +55,8 @@ class ExpertEntry(Entry):
     enabled: bool = True
     status: Status = Status.ACTIVE
     base_url: str | None = None
-    base_url_env: str | None = None
-    api_key_env: str | None = None
+    base_url_env: VariableName | None = None
+    api_key_env: VariableName | None = None
     regions: list[Name] | None = None
     moderated: bool | None = None
     parameters: list[Parameter] | None = None
@@ -143,6 +145,12 @@ class TaskEntry(Entry):
     max_output_tokens: Count
     critical: bool = False
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_output_tokens > self.max_output_tokens:
+            raise ValueError("min_output_tokens is more than max_output_tokens")
+        return self
+
 
 class MatchEntry(Entry):
     task_types: list[TaskType] = []
@@ -192,5 +200,3 @@ class PolicyFile(Entry):
     tasks: dict[TaskType, TaskEntry]
     rules: list[RuleEntry] = []
     profiles: dict[str, ProfileEntry] = {}
-
-

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 MAX_SHOWN: Final = 60
 WORDS: Final = ("enum", "literal_error")
 SECRETIVE: Final = ("key", "token", "secret", "text")
-# What pydantic calls the branches of a union; no user wrote these parts of a path.
-BRANCHES: Final = frozenset({"Parallel", "bool", "str", "int", "float", "list[str]", "nullable"})
+# What pydantic calls the branches of a union, and a wrong key; no user wrote these parts of a path.
+KEY: Final = "[key]"
+BRANCHES: Final = frozenset({"Parallel", "bool", "str", "int", "float", "list[str]", "nullable", KEY})
 # What a wrong type should have been, where pydantic speaks of Python's types.
 WANTED: Final[Mapping[str, str]] = {
     "model_type": "must be a mapping",
@@ -39,6 +40,7 @@ def complaint(error: ValidationError, model: type[BaseModel]) -> tuple[str, str,
     Values are shown shortened, and never for keys that may hold a secret or a prompt.
     """
     found = [dict(one) for one in error.errors(include_url=False)]
+    found.sort(key=lambda one: one["type"] == "missing")  # often no more than what a misspelt name leaves behind
     first, rivals = _most_telling(found)
     where, kind = _place(first), first["type"]
     if kind == "extra_forbidden":
@@ -65,7 +67,8 @@ def _most_telling(found: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], Sequ
     """
     place = _place(found[0])
     same = [one for one in found if f"{_place(one)}.".startswith(f"{place}.")]
-    if not any(_is_branch(part) for one in same for part in one["loc"]):
+    wrong_key = found[0]["loc"][-1:] == (KEY,)
+    if wrong_key or not any(_is_branch(part) for one in same for part in one["loc"]):
         return found[0], ()
     first = max(same, key=lambda one: (_place(one).count("."), one["type"] in WORDS))
     return first, [one for one in same if one is not first]
@@ -113,7 +116,7 @@ def _nested(model: Any, field: str) -> Any:
 
 
 def _is_branch(part: int | str) -> bool:
-    """Whether this step of the path is pydantic's name of a union branch."""
+    """Whether this step of the path is pydantic's own."""
     return isinstance(part, str) and (part.startswith(("literal[", "function-", "constrained-")) or part in BRANCHES)
 
 

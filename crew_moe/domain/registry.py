@@ -59,6 +59,4 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, frozenset):
         return sorted(str(item) for item in value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
     return value if isinstance(value, bool | int | float | None) else str(value)

@@ -5,18 +5,25 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from crew_moe.domain.complaint import complaint
 from crew_moe.domain.expert import Capability, Tier
-from crew_moe.domain.money import parse_usd
+from crew_moe.domain.money import MAX_USD, parse_usd
 from crew_moe.domain.task import Modality, Risk, TaskType, Urgency
 from crew_moe.errors import InvalidRequest
 
 MAX_TEXT_CHARS: Final = 8_000_000
 MAX_TOKENS: Final = 100_000_000
 
-Usd = Annotated[Decimal, BeforeValidator(parse_usd)]
+USD_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": int(MAX_USD)},
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"},
+    ]
+}
+
+Usd = Annotated[Decimal, BeforeValidator(parse_usd), WithJsonSchema(USD_SCHEMA)]
 Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]

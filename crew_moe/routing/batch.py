@@ -110,49 +110,57 @@ def decide_batch(
         return decide(requests[row], board, decision_id=f"{batch_id}.{row}", now=now, new_seed=seed)
 
     record = BatchRecord(batch_id, board, now, len(requests))
-    alike, singles = _sorted_out(requests, board)
-    for rows in alike:
-        for lane, sizes in _lanes(rows, requests[rows.where[0]], board, now):
-            _judge(lane, sizes, record)
-    for row in singles:
-        record.note(row, remake(row))
+    sheet = _sheet_of(requests)
+    for rows in sheet.alike(float(board.policy.thresholds.tight_budget_usd)):
+        plain = rows[sheet.ascii[rows]] if _in_columns(requests[rows[0]], board) else rows[:0]
+        if len(plain):
+            for lane, sizes in _lanes(sheet, plain, requests[plain[0]], board, now):
+                _judge(lane, sizes, record)
+        for row in np.setdiff1d(rows, plain).tolist():
+            record.note(row, remake(row))
     return Decisions(len(requests), record, remake)
 
 
-class _Rows(NamedTuple):
-    """Requests that ask for the same thing: where they stand, and their sizes."""
+class _Sheet(NamedTuple):
+    """What a batch asks for, as columns; each (requests,). Budgets in US$, infinite where there is none, as ceilings.
 
-    where: list[int]
-    chars: list[int]
-    spaces: list[int]
-    extra: list[int]
-    ceiling: list[float]
-    budget: list[float]
+    `kind` numbers the sets of everything else that was asked for: requests of one kind differ in sizes alone.
+    """
+
+    kind: Ints
+    ascii: Bools
+    risky: Bools
+    chars: Ints
+    spaces: Ints
+    extra: Ints
+    ceiling: Floats
+    budget: Floats
+
+    def alike(self, tight_budget: float) -> Iterator[Ints]:
+        """Rows that share their lane (but for very long inputs), in order, set by set."""
+        share = self.kind * 4 + (self.budget <= tight_budget) * 2 + self.risky
+        order = np.argsort(share, kind="stable")
+        if len(order):
+            yield from np.split(order, np.flatnonzero(np.diff(share[order])) + 1)
 
 
-def _sorted_out(requests: Sequence[RoutingRequest], board: Board) -> tuple[list[_Rows], list[int]]:
-    """Rows by what they ask for, and the rows that must be decided one by one."""
-    tight = board.policy.thresholds.tight_budget_usd
-    alike: dict[Any, _Rows | None] = {}
-    singles: list[int] = []
-    for index, request in enumerate(requests):
-        values = request.__dict__
-        text, extra, ceiling, budget, risk = SIZES(values)
-        key = (ALIKE(values), budget is not None and budget <= tight, risk is None and mentions_high_risk(text))
-        if key not in alike:
-            check_names(request, board)
-            alike[key] = _Rows([], [], [], [], [], []) if _in_columns(request, board) else None
-        rows = alike[key]
-        if rows is None or not text.isascii():
-            singles.append(index)
-            continue
-        rows.where.append(index)
-        rows.chars.append(len(text))
-        rows.spaces.append(text.count(" "))
-        rows.extra.append(extra)
-        rows.ceiling.append(INFINITY if ceiling is None else ceiling)
-        rows.budget.append(INFINITY if budget is None else float(budget))
-    return [rows for rows in alike.values() if rows is not None and rows.where], singles
+def _sheet_of(requests: Sequence[RoutingRequest]) -> _Sheet:
+    """Read every request once; list comprehensions, because each step here is paid ten thousand times."""
+    values = [request.__dict__ for request in requests]
+    kinds: dict[Any, int] = {}
+    kind = [kinds.setdefault(asked, len(kinds)) for asked in map(ALIKE, values)]
+    texts, extra, ceilings, budgets, risks = zip(*map(SIZES, values), strict=True) if values else ((),) * 5
+    pairs = zip(texts, risks, strict=True)
+    return _Sheet(
+        kind=np.array(kind, dtype=np.int64),
+        ascii=np.array([text.isascii() for text in texts], dtype=np.bool_),
+        risky=np.array([risk is None and mentions_high_risk(text.lower()) for text, risk in pairs], dtype=np.bool_),
+        chars=np.array([len(text) for text in texts], dtype=np.int64),
+        spaces=np.array([text.count(" ") for text in texts], dtype=np.int64),
+        extra=np.array(extra, dtype=np.int64),
+        ceiling=np.array([INFINITY if ceiling is None else ceiling for ceiling in ceilings], dtype=np.float64),
+        budget=np.array([INFINITY if budget is None else float(budget) for budget in budgets], dtype=np.float64),
+    )
 
 
 def _in_columns(request: RoutingRequest, board: Board) -> bool:
@@ -160,23 +168,25 @@ def _in_columns(request: RoutingRequest, board: Board) -> bool:
     return request.task_type is not None and not request.parallel and is_greedy(request, board.policy)
 
 
-def _lanes(rows: _Rows, like: RoutingRequest, board: Board, now: datetime) -> Iterator[tuple[Lane, _Sizes]]:
+def _lanes(
+    sheet: _Sheet, rows: Ints, like: RoutingRequest, board: Board, now: datetime
+) -> Iterator[tuple[Lane, _Sizes]]:
     """The rows' sizes by lane; very long inputs need a capability of their own, so there may be two."""
+    check_names(like, board)
     policy, pins = board.policy, board.snapshot.pins
     features = extract(like)
     task = policy.tasks[features.task_type]
-    chars = np.array(rows.chars, dtype=np.int64)
-    tokens = estimate_ascii(chars, np.array(rows.spaces, dtype=np.int64)) + np.array(rows.extra, dtype=np.int64)
+    tokens = estimate_ascii(sheet.chars[rows], sheet.spaces[rows]) + sheet.extra[rows]
     outputs = (tokens * task.output_multiplier).astype(np.int64)
     outputs = np.clip(outputs, task.min_output_tokens, task.max_output_tokens)
     profile = profile_of(like, policy)
     own_ceiling = INFINITY if profile is None or profile.max_output_tokens is None else profile.max_output_tokens
     own_budget = INFINITY if profile is None or profile.budget_usd is None else float(profile.budget_usd)
     sizes = _Sizes(
-        where=np.array(rows.where, dtype=np.int64),
+        where=rows,
         inputs=(tokens + policy.cost.overhead_tokens).astype(np.float64),
-        outputs=np.minimum(np.minimum(outputs, np.array(rows.ceiling)), own_ceiling),
-        budgets=np.minimum(np.array(rows.budget), own_budget) * NANO,
+        outputs=np.minimum(np.minimum(outputs, sheet.ceiling[rows]), own_ceiling),
+        budgets=np.minimum(sheet.budget[rows], own_budget) * NANO,
     )
     threshold = policy.thresholds.long_context_tokens
     for is_long, part in ((False, tokens < threshold), (True, tokens >= threshold)):
@@ -201,11 +211,11 @@ class _Sizes(NamedTuple):
 def _judge(lane: Lane, sizes: _Sizes, record: BatchRecord) -> None:
     """Fill in the results of one lane's rows, in pieces of bounded size."""
     place = record.place(lane)
-    step = max(1, MAX_CELLS // max(1, len(lane.roster.ids)))
+    step = max(1, MAX_CELLS // max(1, len(lane.members)))
     for start in range(0, len(sizes.where), step):
         where, inputs, outputs, budgets = sizes.only(slice(start, start + step))
         record.size(where, place, inputs, outputs, budgets)
-        if not lane.roster.ids:
+        if not len(lane.members):
             continue
         limit = budgets[:, None] if np.isfinite(budgets).any() else None
         field = lane.figures.judge(inputs[:, None], outputs[:, None], limit, float((inputs + outputs).max()))

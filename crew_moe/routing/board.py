@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.snapshot import Snapshot
-from crew_moe.routing.columns import Columns, columns_of
-from crew_moe.routing.eligibility import Scene
+from crew_moe.domain.task import TaskType
+from crew_moe.routing.columns import Bools, Columns, Floats, columns_of
+from crew_moe.routing.eligibility import Scene, closed_circuits
+from crew_moe.routing.experience import Experience, experience_of
 from crew_moe.routing.lane import Lane, lane_of
 from crew_moe.routing.needs import Likeness, Needs
 
 MAX_LANES: Final = 512
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """One moment's knowledge, frozen.
 
@@ -32,6 +35,7 @@ class Board:
     without_credentials: frozenset[str]
     lanes: dict[Needs, Lane] = field(default_factory=dict, repr=False, compare=False)
     alike: dict[Likeness, Lane] = field(default_factory=dict, repr=False, compare=False)
+    experiences: dict[TaskType, Experience] = field(default_factory=dict, repr=False, compare=False)
 
     def lane(self, needs: Needs) -> Lane:
         found = self.lanes.get(needs)
@@ -48,17 +52,15 @@ class Board:
 
     def scene(self, needs: Needs) -> Scene:
         """What constraints and points of these needs read, and no more: logged decisions keep their scenes."""
-        performance = self.snapshot.performance
-        keys = ((expert_id, needs.task_type) for expert_id in self.columns.ids)
         return Scene(
             columns=self.columns,
             needs=needs,
             policy=self.policy,
-            snapshot=replace(
-                self.snapshot, performance={key: performance[key] for key in keys if key in performance}, pins=()
-            ),
+            experience=self._experience(needs.task_type),
+            provider_share=self._provider_share,
+            closed_circuit=self._closed_circuit,
+            callable_here=self._callable_here,
             live=self.live,
-            without_credentials=self.without_credentials,
         )
 
     def renewed(self, snapshot: Snapshot) -> Board:
@@ -71,6 +73,26 @@ class Board:
             live=self.live,
             without_credentials=self.without_credentials,
         )
+
+    def _experience(self, task_type: TaskType) -> Experience:
+        found = self.experiences.get(task_type)
+        if found is None:
+            found = experience_of(self.columns, self.policy, self.snapshot.performance, task_type)
+            self.experiences[task_type] = found
+        return found
+
+    @cached_property
+    def _provider_share(self) -> Floats:
+        return self.columns.of_providers(self.snapshot.provider_share)
+
+    @cached_property
+    def _closed_circuit(self) -> Bools:
+        return closed_circuits(self.columns, self.snapshot)
+
+    @cached_property
+    def _callable_here(self) -> Bools:
+        missing = self.without_credentials
+        return ~self.columns.only(*missing) if missing else self.columns.everyone
 
 
 def board_of(

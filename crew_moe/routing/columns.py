@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ class Columns:
 
     digest: str
     ids: tuple[str, ...]
+    index: Mapping[str, int]
+    everyone: Bools
     providers: tuple[str, ...]
     fallbacks: tuple[str | None, ...]
     regions: tuple[frozenset[str], ...]
@@ -42,8 +45,18 @@ class Columns:
 
     def only(self, *expert_ids: str) -> Bools:
         """Mask of the named experts."""
-        wanted = set(expert_ids)
-        return np.array([expert_id in wanted for expert_id in self.ids], dtype=np.bool_)
+        mask = np.zeros(len(self.ids), dtype=np.bool_)
+        for expert_id in expert_ids:
+            position = self.index.get(expert_id)
+            if position is not None:
+                mask[position] = True
+        return mask
+
+    def of_providers(self, shares: Mapping[str, float]) -> Floats:
+        """Each expert's provider's figure, 0 where there is none."""
+        if not shares:
+            return np.zeros(len(self.ids))
+        return np.array([shares.get(provider, 0.0) for provider in self.providers])
 
 
 def columns_of(registry: Registry) -> Columns:
@@ -60,6 +73,8 @@ def columns_of(registry: Registry) -> Columns:
     return Columns(
         digest=registry.digest,
         ids=tuple(expert.expert_id for expert in experts),
+        index={expert.expert_id: position for position, expert in enumerate(experts)},
+        everyone=np.ones(len(experts), dtype=np.bool_),
         providers=tuple(expert.provider for expert in experts),
         fallbacks=tuple(expert.fallback for expert in experts),
         regions=tuple(expert.regions for expert in experts),

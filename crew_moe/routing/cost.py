@@ -11,14 +11,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
-import numpy as np
-
 from crew_moe.domain.decision import CostRange
 from crew_moe.domain.money import to_usd
-from crew_moe.domain.policy import CostPolicy
-from crew_moe.domain.snapshot import Snapshot
-from crew_moe.domain.task import TaskType
 from crew_moe.routing.columns import Columns, Floats
+from crew_moe.routing.experience import Experience
 
 
 class Prices(NamedTuple):
@@ -29,16 +25,9 @@ class Prices(NamedTuple):
     constant: Floats
 
 
-def prices_of(columns: Columns, snapshot: Snapshot, policy: CostPolicy, task_type: TaskType) -> Prices:
+def prices_of(columns: Columns, experience: Experience) -> Prices:
     """Cost coefficients of every expert for one task type."""
-    share = np.ones(len(columns.ids))
-    observed = np.zeros(len(columns.ids))
-    for index, expert_id in enumerate(columns.ids):
-        record = snapshot.performance.get((expert_id, task_type))
-        if record is not None and record.output_tokens:
-            share[index] = policy.usage_samples / (policy.usage_samples + record.samples)
-            observed[index] = (1.0 - share[index]) * record.output_tokens
-    return Prices(columns.input_nano, columns.output_nano * share, columns.output_nano * observed)
+    return Prices(columns.input_nano, columns.output_nano * experience.trust, columns.output_nano * experience.tokens)
 
 
 def cost_range(expected_nano: float, spread: float) -> CostRange:

@@ -16,19 +16,22 @@ from crew_moe.domain.expert import Capability, Tier
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.snapshot import Snapshot
 from crew_moe.routing.columns import Bools, Columns, Floats
+from crew_moe.routing.experience import Experience
 from crew_moe.routing.needs import Needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What a constraint may look at."""
+    """What constraints and points may look at. `closed_circuit` and `callable_here` are masks over the experts."""
 
     columns: Columns
     needs: Needs
     policy: Policy
-    snapshot: Snapshot
+    experience: Experience
+    provider_share: Floats
+    closed_circuit: Bools
+    callable_here: Bools
     live: bool
-    without_credentials: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +49,17 @@ class Constraint:
 
 
 def _everyone(scene: Scene) -> Bools:
-    return np.ones(len(scene.columns.ids), dtype=np.bool_)
+    return scene.columns.everyone
 
 
-def _breaker_open(scene: Scene) -> Bools:
-    """Whether an expert's own breaker or its provider's keeps calls away now: none passes before its `until`."""
-    now = scene.snapshot.taken_at
-    breakers = scene.snapshot.breakers.items()
-    away = {key for key, breaker in breakers if breaker.until is not None and breaker.until > now}
+def closed_circuits(columns: Columns, snapshot: Snapshot) -> Bools:
+    """Whose breaker and provider's breaker let calls pass: none does before its `until`."""
+    now = snapshot.taken_at
+    away = {key for key, breaker in snapshot.breakers.items() if breaker.until is not None and breaker.until > now}
     if not away:
-        return ~_everyone(scene)
-    pairs = zip(scene.columns.ids, scene.columns.providers, strict=True)
-    return np.array([f"expert:{e}" in away or f"provider:{p}" in away for e, p in pairs], dtype=np.bool_)
+        return columns.everyone
+    pairs = zip(columns.ids, columns.providers, strict=True)
+    return np.array([f"expert:{e}" not in away and f"provider:{p}" not in away for e, p in pairs], dtype=np.bool_)
 
 
 def _named(scene: Scene) -> Bools:
@@ -99,11 +101,6 @@ def _residency(scene: Scene) -> Bools:
     return np.array([region in regions or "*" in regions for regions in scene.columns.regions], dtype=np.bool_)
 
 
-def _credentials(scene: Scene) -> Bools:
-    missing = scene.without_credentials
-    return np.array([expert_id not in missing for expert_id in scene.columns.ids], dtype=np.bool_)
-
-
 def _tier(scene: Scene) -> Bools:
     low = 0 if scene.needs.tier is None else scene.needs.tier
     high = Tier.PREMIUM.rank if scene.needs.max_tier is None else scene.needs.max_tier
@@ -141,7 +138,9 @@ STATIC: Final[tuple[Constraint, ...]] = (
         allows=lambda scene: ~scene.columns.retired if scene.live else _everyone(scene),
         detail=lambda *_: "the provider has retired this model",
     ),
-    Constraint(name="no_credentials", allows=_credentials, detail=lambda *_: "its API key is not set"),
+    Constraint(
+        name="no_credentials", allows=lambda scene: scene.callable_here, detail=lambda *_: "its API key is not set"
+    ),
     Constraint(name="named_only", allows=_named, detail=lambda *_: "serves only where it is named"),
     Constraint(name="pin", allows=_pin, detail=lambda scene, _: f"the request is pinned to {scene.needs.pin}"),
     Constraint(
@@ -192,7 +191,7 @@ STATIC: Final[tuple[Constraint, ...]] = (
     ),
     Constraint(
         name="circuit_open",
-        allows=lambda scene: ~_breaker_open(scene),
+        allows=lambda scene: scene.closed_circuit,
         detail=lambda *_: "its circuit breaker is open",
     ),
 )

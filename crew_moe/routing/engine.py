@@ -53,12 +53,12 @@ def decide(
         choice = choose_by(strategy, lane.roster, field, _context(request, features, board, now), seed)
     return Decision(
         decision_id=decision_id,
-        expert_id=lane.roster.ids[choice.position],
+        expert_id=lane.expert_at(choice.position),
         score=float(field.score[choice.position]),
         strategy=strategy,
         propensity=choice.propensity,
         created_at=now,
-        basis=Ruling(lane, features, terms, choice, seed, request.fallbacks, group),
+        basis=Ruling(lane, features, terms, choice.position, choice.reason, seed, request.fallbacks, group),
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def rationale(ruling: Ruling) -> str:
     """Why this expert: its score and strongest factors, the cost, the lead, and who was turned away by what."""
-    field, position = ruling.field, ruling.choice.position
+    field, position = ruling.field, ruling.position
     factors = sorted(ruling.factors.items(), key=lambda item: -item[1])
     strongest = ", ".join(f"{name} {points:.1f}" for name, points in factors[:3])
     parts = [
@@ -24,8 +24,8 @@ def rationale(ruling: Ruling) -> str:
     if ruling.group is not None:
         judge = f" with judge {ruling.group.judge}" if ruling.group.judge else ""
         parts.append(f"group {', '.join(ruling.group.experts)}{judge}")
-    if ruling.choice.reason:
-        parts.append(ruling.choice.reason)
+    if ruling.reason:
+        parts.append(ruling.reason)
     if ruling.confidence < ruling.lane.scene.policy.thresholds.min_confidence:
         parts.append("a close choice")
     turned_away = Counter(rejection.rule for rejection in ruling.rejections)

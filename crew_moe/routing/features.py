@@ -55,11 +55,19 @@ SCRIPTS: Final = (
     ("Kore", 0xAC00, 0xD7AF),
 )
 
+Evidence = tuple[str, float] | None
+
 _RISK_FOUND: Final = ("risk", 0.7)
 _RISK_BY_TASK: Final = ("risk", 0.6)
 _RISK_ABSENT: Final = ("risk", 0.5)
 _CODE_FOUND: Final = ("modality", 0.8)
 _TEXT_ASSUMED: Final = ("modality", 0.6)
+# Every pair of findings as one tuple that all features share, because each logged decision keeps its own.
+_TOGETHER: Final = {
+    (seen, heard): tuple(evidence for evidence in (seen, heard) if evidence is not None)
+    for seen in (None, _CODE_FOUND, _TEXT_ASSUMED)
+    for heard in (None, _RISK_FOUND, _RISK_BY_TASK, _RISK_ABSENT)
+}
 
 
 def extract(request: RoutingRequest) -> Features:
@@ -68,20 +76,13 @@ def extract(request: RoutingRequest) -> Features:
     lowered = text.lower()
     words = text.count(" ") + 1 if text else 0
     code_marks = sum([mark in text for mark in CODE_MARKS]) if text else 0
-    inferred: list[tuple[str, float]] = []
-
     task_type, task_confidence = request.task_type, 1.0
+    by_text: tuple[tuple[str, float], ...] = ()
     if task_type is None:
         task_type, task_confidence = infer_task_type(lowered, code_marks)
-        inferred.append(("task_type", task_confidence))
-    modality = request.modality
-    if modality is None:
-        modality, evidence = _infer_modality(request, code_marks)
-        inferred.append(evidence)
-    risk = request.risk
-    if risk is None:
-        risk, evidence = _infer_risk(lowered, task_type)
-        inferred.append(evidence)
+        by_text = (("task_type", task_confidence),)
+    modality, seen = _modality(request, code_marks)
+    risk, heard = _risk(request, lowered, task_type)
     return Features(
         chars=len(text),
         words=words,
@@ -93,7 +94,7 @@ def extract(request: RoutingRequest) -> Features:
         modality=modality,
         risk=risk,
         urgency=request.urgency or _infer_urgency(lowered),
-        inferred=tuple(inferred),
+        inferred=by_text + _TOGETHER[seen, heard],
     )
 
 
@@ -113,10 +114,9 @@ def estimate_ascii(chars: Ints, spaces: Ints) -> Ints:
     return np.where(chars > 0, tokens, 0)
 
 
-def mentions_high_risk(text: str) -> bool:
-    """Whether the text holds a word that makes its handling risky."""
-    lowered = text.lower()
-    for stem in HIGH_RISK:  # noqa: SIM110 - a generator costs twice as much, and this runs for every request
+def mentions_high_risk(lowered: str) -> bool:
+    """Whether a text in lower case holds a word that makes its handling risky."""
+    for stem in HIGH_RISK:  # noqa: SIM110 - a generator costs twice as much here
         if stem in lowered:
             return True
     return False
@@ -128,7 +128,7 @@ def infer_task_type(lowered: str, code_marks: int) -> tuple[TaskType, float]:
         raise InvalidRequest("there is no text to infer it from", where="task_type", allowed=list(TaskType))
     hits = {task_type: sum(stem in lowered for stem in stems) for task_type, stems in TASK_STEMS.items()}
     if code_marks:
-        hits[TaskType.CODE_REVIEW] += "review" in lowered
+        hits[TaskType.CODE_REVIEW] += 2 * ("review" in lowered)  # more than code alone says for writing some
         hits[TaskType.CODE_GENERATION] += 1
     best, second = sorted(hits.items(), key=lambda item: -item[1])[:2]
     if best[1] == 0:
@@ -155,13 +155,17 @@ def script_of(text: str) -> str:
     return max(counts, key=lambda name: counts[name]) if counts else "Latn"
 
 
-def _infer_modality(request: RoutingRequest, code_marks: int) -> tuple[Modality, tuple[str, float]]:
+def _modality(request: RoutingRequest, code_marks: int) -> tuple[Modality, Evidence]:
+    if request.modality is not None:
+        return request.modality, None
     if request.task_type is TaskType.MULTIMODAL or Capability.VISION in request.requires:
         return Modality.IMAGE, _CODE_FOUND
     return (Modality.CODE, _CODE_FOUND) if code_marks else (Modality.TEXT, _TEXT_ASSUMED)
 
 
-def _infer_risk(lowered: str, task_type: TaskType) -> tuple[Risk, tuple[str, float]]:
+def _risk(request: RoutingRequest, lowered: str, task_type: TaskType) -> tuple[Risk, Evidence]:
+    if request.risk is not None:
+        return request.risk, None
     if mentions_high_risk(lowered):
         return Risk.HIGH, _RISK_FOUND
     if task_type is TaskType.SECURITY_AUDIT:

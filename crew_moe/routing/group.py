@@ -1,12 +1,13 @@
 """Groups: several experts for one task, and the judge of their answers (seed 001's hybrid router).
 
 Members are taken by quality, another provider before the same one again; the judge is the best expert outside the
-group, for whom the quality floor does not bind. A budget cuts the group to what it can pay.
+group, for whom the quality floor does not bind. Where the budget does not pay for all, whoever costs most is left out
+and the next best takes the place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from crew_moe.domain.decision import Group
@@ -28,10 +29,8 @@ class Member:
 
 
 def wanted_group(request: RoutingRequest, task: TaskPreference, policy: ParallelPolicy) -> Parallel | None:
-    """What kind of group the request asks for, None when it asks for none. Triggers count under `auto` alone."""
+    """What kind of group a request with `parallel` asks for; None where `auto` finds no trigger."""
     asked = request.parallel
-    if asked is None or asked is False:
-        return None
     if isinstance(asked, Parallel):
         return asked
     if asked == "auto" and not _triggered(request, task, policy):
@@ -49,20 +48,26 @@ def form_group(
     asked: Parallel, members: Sequence[Member], judges: Sequence[Member], budget_nano: float | None
 ) -> Group | None:
     """The group and its judge, or None when fewer than two experts are eligible or paid for."""
-    chosen = _diverse(members, asked.experts)
-    while len(chosen) >= MIN_MEMBERS:
-        judge = _judge(chosen, judges) if asked.consensus == "judge" else None
-        total = sum(member.cost_nano for member in chosen) + (judge.cost_nano if judge else 0.0)
-        if budget_nano is None or total <= budget_nano:
-            reason = f"{len(chosen)} experts by quality, other providers first"
-            return Group(
-                experts=tuple(member.expert_id for member in chosen),
-                judge=judge.expert_id if judge else None,
-                consensus=asked.consensus,
-                reason=reason,
-            )
-        chosen = chosen[:-1]
-    return None
+    dear: set[str] = set()
+    while True:
+        chosen = _diverse(_without(dear, members), asked.experts)
+        if len(chosen) < MIN_MEMBERS:
+            return None
+        judge = _judge(chosen, _without(dear, judges)) if asked.consensus == "judge" else None
+        paid = [*chosen, judge] if judge else chosen
+        if budget_nano is None or sum(member.cost_nano for member in paid) <= budget_nano:
+            break
+        dear.add(max(paid, key=lambda member: member.cost_nano).expert_id)
+    return Group(
+        experts=tuple(member.expert_id for member in chosen),
+        judge=judge.expert_id if judge else None,
+        consensus=asked.consensus,
+        reason=f"{len(chosen)} experts by quality, other providers first",
+    )
+
+
+def _without(left_out: Set[str], members: Sequence[Member]) -> list[Member]:
+    return [member for member in members if member.expert_id not in left_out]
 
 
 def _diverse(members: Sequence[Member], count: int) -> list[Member]:

@@ -7,6 +7,7 @@ is a handful of operations over the few that are left.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -91,13 +92,12 @@ class Roster(NamedTuple):
     latency_ms: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Lane:
     """Eligible experts for one set of needs. `members` are their registry positions."""
 
     scene: Scene
     members: Ints
-    roster: Roster
     figures: Figures
     points: Base
 
@@ -105,33 +105,38 @@ class Lane:
     def needs(self) -> Needs:
         return self.scene.needs
 
+    def expert_at(self, position: int) -> str:
+        expert_id: str = self.scene.columns.ids[self.members[position]]
+        return expert_id
+
+    @cached_property
+    def roster(self) -> Roster:
+        """Who the members are; worked out when somebody asks, as a choice by figures does not."""
+        columns, positions = self.scene.columns, self.members.tolist()
+        return Roster(
+            ids=tuple(columns.ids[position] for position in positions),
+            providers=tuple(columns.providers[position] for position in positions),
+            tiers=tuple(TIERS[int(columns.tier[position])] for position in positions),
+            quality=tuple(columns.quality[self.members].tolist()),
+            latency_ms=tuple(columns.latency_ms[self.members].tolist()),
+        )
+
 
 def lane_of(scene: Scene) -> Lane:
     """Work out the lane of one set of needs."""
-    eligible = np.ones(len(scene.columns.ids), dtype=np.bool_)
+    eligible = scene.columns.everyone
     for constraint in STATIC:
-        eligible &= constraint.allows(scene)
+        allowed = constraint.allows(scene)
+        if allowed is not scene.columns.everyone:
+            eligible = eligible & allowed
     members = np.flatnonzero(eligible).astype(np.int64)
-    points = base_points(scene.columns, scene.needs, scene.policy, scene.snapshot)
-    own = Base(*(column[members] for column in points))
-    figures = _figures(scene, members, own)
-    return Lane(scene=scene, members=members, roster=_roster(scene, members), figures=figures, points=own)
-
-
-def _roster(scene: Scene, members: Ints) -> Roster:
-    columns, positions = scene.columns, members.tolist()
-    return Roster(
-        ids=tuple(columns.ids[position] for position in positions),
-        providers=tuple(columns.providers[position] for position in positions),
-        tiers=tuple(TIERS[int(columns.tier[position])] for position in positions),
-        quality=tuple(columns.quality[members].tolist()),
-        latency_ms=tuple(columns.latency_ms[members].tolist()),
-    )
+    own = Base(*(column[members] for column in base_points(scene)))
+    return Lane(scene=scene, members=members, figures=_figures(scene, members, own), points=own)
 
 
 def _figures(scene: Scene, members: Ints, points: Base) -> Figures:
-    policy, needs = scene.policy, scene.needs
-    prices = prices_of(scene.columns, scene.snapshot, policy.cost, needs.task_type)
+    policy = scene.policy
+    prices = prices_of(scene.columns, scene.experience)
     windows = windows_of(scene)[members]
     offset = _offset(scene)[members]
     return Figures(
@@ -150,7 +155,7 @@ def _figures(scene: Scene, members: Ints, points: Base) -> Figures:
 
 def _offset(scene: Scene) -> Floats:
     """What ranks each expert lower whatever its points."""
-    offset: Floats = standing_by(scene) * STAND_BY
+    offset: Floats = np.where(standing_by(scene), STAND_BY, 0.0)
     if scene.needs.tier is not None:
         offset += (scene.columns.tier - scene.needs.tier) * TIER_STEP
     return offset

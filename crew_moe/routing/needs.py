@@ -100,23 +100,27 @@ def needs_of(
         pin,
         request.fallbacks or (),
         request.profile,
-        request.budget_usd is not None and request.budget_usd <= policy.thresholds.tight_budget_usd,
+        is_tight(request, policy),
     )
 
 
 def likeness_of(request: RoutingRequest, features: Features, policy: Policy) -> Likeness:
     """Key under which requests have the same needs: cheaper to make than the needs themselves."""
-    thresholds = policy.thresholds
-    budget = request.budget_usd
     return (
         ASKED(request.__dict__),
         features.task_type,
         features.risk,
         features.modality,
         features.script,
-        features.input_tokens >= thresholds.long_context_tokens,
-        budget is not None and budget <= thresholds.tight_budget_usd,
+        features.input_tokens >= policy.thresholds.long_context_tokens,
+        is_tight(request, policy),
     )
+
+
+def is_tight(request: RoutingRequest, policy: Policy) -> bool:
+    """Whether money is so short that the task type's budget experts are the preferred ones."""
+    budget = request.budget_usd
+    return budget is not None and float(budget) <= float(policy.thresholds.tight_budget_usd)
 
 
 def terms_of(request: RoutingRequest, features: Features, policy: Policy) -> Terms:

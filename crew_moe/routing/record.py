@@ -7,6 +7,7 @@ prices, window and tier offset. The text is not in it. Identity fields are commi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from operator import itemgetter
@@ -51,6 +52,19 @@ def commitments(identity: Identity, key: bytes) -> dict[str, str]:
     return {name: digest(value, key).hex() for name, value in pairs if value is not None}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LogEntry:
+    """A decision as the log takes it: small, without the text, and its row when it is called."""
+
+    decision: Decision | Infeasible
+    text_digest: bytes
+    identity: Identity
+    key: bytes
+
+    def __call__(self) -> dict[str, Any]:
+        return row_of(self.decision, self.text_digest, self.identity, self.key)
+
+
 def row_of(decision: Decision | Infeasible, text_digest: bytes, identity: Identity, key: bytes) -> dict[str, Any]:
     """The JSON-ready row of one decision; identity fields go in as commitments."""
     head = {
@@ -67,7 +81,7 @@ def row_of(decision: Decision | Infeasible, text_digest: bytes, identity: Identi
     return {
         **head,
         "seed": ruling.seed,
-        "reason": ruling.choice.reason,
+        "reason": ruling.reason,
         "asked_tier": _asked_tier(ruling.lane),
         "sizes": ruling.terms._asdict(),
         "figures": figures_row(ruling.lane.figures),

@@ -130,7 +130,7 @@ def _budget_misses(scene: Scene, terms: Terms) -> Iterator[tuple[int, Miss]]:
     budget = terms.budget_nano
     if budget is None:
         return
-    per_input, per_output, constant = prices_of(scene.columns, scene.snapshot, scene.policy.cost, scene.needs.task_type)
+    per_input, per_output, constant = prices_of(scene.columns, scene.experience)
     cost = per_input * terms.input_tokens + per_output * terms.output_tokens + constant
     margin = 1.0 + scene.policy.cost.spread
     for index, expected in enumerate(cost.tolist()):

@@ -158,10 +158,12 @@ def _unavailable(board: Board, index: int) -> str:
 
 
 def _mean(pairs: list[tuple[float | None, float]]) -> float | None:
-    """Mean weighted by samples, of those that were observed."""
-    known = [(value, weight) for value, weight in pairs if value is not None and weight > 0]
+    """Mean weighted by samples, of those that were observed; the plain one where no call was (feedback alone)."""
+    known = [(value, weight) for value, weight in pairs if value is not None]
     total = sum(weight for _, weight in known)
-    return sum(value * weight for value, weight in known) / total if total else None
+    if not total:
+        return sum(value for value, _ in known) / len(known) if known else None
+    return sum(value * weight for value, weight in known) / total
 
 
 def outcome_counts(board: Board) -> Mapping[str, float]:

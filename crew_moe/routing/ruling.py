@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 
 from crew_moe.domain.decision import Candidate, CostRange, Group, Rejection
 from crew_moe.domain.features import Features
-from crew_moe.routing.choice import Choice
 from crew_moe.routing.cost import cost_range
 from crew_moe.routing.explain import rationale
 from crew_moe.routing.fallbacks import choose_fallbacks
@@ -25,12 +24,15 @@ CLEAR_LEAD: Final = 10.0  # points
 
 
 class Ruling(NamedTuple):
-    """Implements domain.decision.Basis. `fallbacks_asked` is the user's own list, None when there is none."""
+    """Implements domain.decision.Basis. `position` is the chosen member of the lane, `reason` a word of the strategy's.
+
+    `fallbacks_asked` is the user's own list, None when there is none."""
 
     lane: Lane
     features: Features
     terms: Terms
-    choice: Choice
+    position: int
+    reason: str
     seed: int | None
     fallbacks_asked: tuple[str, ...] | None
     group: Group | None
@@ -49,7 +51,7 @@ class Ruling(NamedTuple):
 
     @property
     def expert_id(self) -> str:
-        return self.lane.roster.ids[self.choice.position]
+        return self.lane.expert_at(self.position)
 
     @property
     def profile_id(self) -> str:
@@ -58,11 +60,11 @@ class Ruling(NamedTuple):
 
     @property
     def tier(self) -> str:
-        return self.lane.roster.tiers[self.choice.position]
+        return self.lane.roster.tiers[self.position]
 
     @property
     def expected_nano(self) -> float:
-        return float(self.field.cost[self.choice.position])
+        return float(self.field.cost[self.position])
 
     @property
     def cost(self) -> CostRange:
@@ -71,23 +73,22 @@ class Ruling(NamedTuple):
     @property
     def confidence(self) -> float:
         """How sure the choice is, 0-1: by its lead over the next best, the record behind it and the inferred task."""
-        field, chosen = self.field, self.choice.position
+        field, chosen = self.field, self.position
         rivals = [float(field.ranking[position]) for position in fitting(field).tolist() if position != chosen]
         lead = CLEAR_LEAD if not rivals else float(field.ranking[chosen]) - max(rivals)
         scene = self.lane.scene
-        record = scene.snapshot.performance.get((self.expert_id, self.lane.needs.task_type))
-        samples = 0.0 if record is None else record.samples
+        samples = float(scene.experience.samples[self.lane.members[chosen]])
         known = samples / (samples + scene.policy.thresholds.history_samples)
         clear = min(1.0, max(0.0, lead / CLEAR_LEAD))
         return self.features.task_confidence * (0.5 + 0.3 * clear + 0.2 * known)
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
-        return choose_fallbacks(self.lane, self.field, self.choice.position, self.fallbacks_asked)
+        return choose_fallbacks(self.lane, self.field, self.position, self.fallbacks_asked)
 
     @property
     def factors(self) -> Mapping[str, float]:
-        position = self.choice.position
+        position = self.position
         by_cost = float(self.field.score[position] - self.lane.figures.base[position])
         return factor_points(self.lane.points, position, by_cost)
 

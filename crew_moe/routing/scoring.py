@@ -8,14 +8,14 @@ It is W at a price of zero, W / 2 at the reference, and falls without ever divid
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from crew_moe.domain.policy import Policy, Weights
-from crew_moe.domain.snapshot import Snapshot
+from crew_moe.domain.policy import Weights
 from crew_moe.routing.columns import Columns, Floats
-from crew_moe.routing.needs import Needs
+from crew_moe.routing.eligibility import Scene
 
 SCALE: Final = 100.0
 PREFERENCE_STEP: Final = 0.25
@@ -40,6 +40,7 @@ class Base(NamedTuple):
         return points + self.provider
 
 
+@lru_cache(maxsize=16)
 def scaled(weights: Weights) -> Weights:
     """The same proportions with a sum of 100."""
     factor = SCALE / weights.total
@@ -54,52 +55,29 @@ def scaled(weights: Weights) -> Weights:
     )
 
 
-def base_points(columns: Columns, needs: Needs, policy: Policy, snapshot: Snapshot) -> Base:
+def base_points(scene: Scene) -> Base:
     """Points of every expert for a set of needs."""
+    columns, needs, policy = scene.columns, scene.needs, scene.policy
     weights = scaled(policy.weights)
     task = policy.tasks[needs.task_type]
-    preferred = task.budget if needs.tight_budget else task.preferred
-    shares = snapshot.provider_share
     return Base(
         quality=columns.quality * weights.quality,
-        history=_history(columns, needs, policy, snapshot) * weights.history,
-        learning=_learning(columns, needs, policy, snapshot) * weights.learning,
-        preference=_preference(columns.ids, preferred) * weights.preference,
-        diversity=np.array([1.0 - shares.get(name, 0.0) for name in columns.providers]) * weights.diversity,
-        provider=_membership(columns.providers, needs.preferred_providers) * weights.provider,
+        history=scene.experience.success * weights.history,
+        learning=scene.experience.learned * weights.learning,
+        preference=_preference(columns, task.budget if needs.tight_budget else task.preferred) * weights.preference,
+        diversity=(1.0 - scene.provider_share) * weights.diversity,
+        provider=columns.of_providers(dict.fromkeys(needs.preferred_providers, 1.0)) * weights.provider,
     )
 
 
-def _history(columns: Columns, needs: Needs, policy: Policy, snapshot: Snapshot) -> Floats:
-    """Success rate, drawn towards the assumed reliability while observations are few."""
-    weight = policy.thresholds.history_samples
-    rates = columns.reliability.copy()
-    for index, expert_id in enumerate(columns.ids):
-        record = snapshot.performance.get((expert_id, needs.task_type))
-        if record is not None and record.success_rate is not None:
-            rates[index] = (weight * rates[index] + record.samples * record.success_rate) / (weight + record.samples)
-    return rates
-
-
-def _learning(columns: Columns, needs: Needs, policy: Policy, snapshot: Snapshot) -> Floats:
-    """The weight that feedback gave, or the prior."""
-    learned = np.full(len(columns.ids), policy.thresholds.learning_prior)
-    for index, expert_id in enumerate(columns.ids):
-        record = snapshot.performance.get((expert_id, needs.task_type))
-        if record is not None and record.learned is not None:
-            learned[index] = record.learned
-    return learned
-
-
-def _preference(names: tuple[str, ...], ranked: tuple[str, ...]) -> Floats:
+def _preference(columns: Columns, ranked: tuple[str, ...]) -> Floats:
     """1 for the first of the list, a quarter less for each that follows."""
-    shares = {name: max(0.0, 1.0 - PREFERENCE_STEP * place) for place, name in enumerate(ranked)}
-    return np.array([shares.get(name, 0.0) for name in names])
-
-
-def _membership(names: tuple[str, ...], chosen: tuple[str, ...]) -> Floats:
-    wanted = frozenset(chosen)
-    return np.array([1.0 if name in wanted else 0.0 for name in names])
+    shares = np.zeros(len(columns.ids))
+    for place, expert_id in enumerate(ranked):
+        position = columns.index.get(expert_id)
+        if position is not None:
+            shares[position] = max(0.0, 1.0 - PREFERENCE_STEP * place)
+    return shares
 
 
 def factor_points(base: Base, index: int, cost_points: float) -> Mapping[str, float]:

@@ -1,0 +1,70 @@
+# Every target does its own set-up: a virtual environment in .venv, filled from constraints.txt.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := /bin/bash
+BIN := .venv/bin
+RUN_FLAGS ?=
+PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
+
+# The first interpreter that is new enough, old enough for crewai, and able to make virtual environments.
+FIND_PYTHON := for p in $(PYTHON) python3 python3.11 python3.12 python3.13 python; do \
+	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& { echo "$$p"; break; }; done
+
+define make_venv
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then \
+		echo "crew-moe needs Python 3.11, 3.12 or 3.13 with its venv module (on Debian: apt-get install python3-venv)." >&2; \
+		echo "If one is installed under another name: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; \
+	fi; \
+	[ -x $(BIN)/python ] || { echo "Creating .venv with $$($$python --version) ..." && "$$python" -m venv .venv; }
+endef
+
+.PHONY: help install run test accept lint type bench docs clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.ready-run: pyproject.toml constraints.txt
+	$(make_venv)
+	@echo "Installing crew-moe with CrewAI (a few minutes the first time) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[crew]'
+	@touch $@
+
+.venv/.ready-dev: pyproject.toml constraints.txt
+	$(make_venv)
+	@echo "Installing crew-moe with its development tools (a few minutes the first time) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[crew,prices,dev]'
+	@touch .venv/.ready-run $@
+
+install: .venv/.ready-dev ## Make the development environment in .venv
+
+run: .venv/.ready-run ## Run the demo crew on simulated providers (RUN_FLAGS="--json", RUN_FLAGS="my.pdf")
+	@$(BIN)/crew-moe run $(RUN_FLAGS)
+
+test: .venv/.ready-dev ## Run the tests; hold the branch coverage of the deciding core
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report= $(PYTEST_FLAGS)
+	$(BIN)/python -m tests.structure.coverage_floor
+
+accept: .venv/.ready-dev ## Run the longer proofs: crashes, clean environments, whole crews
+	$(BIN)/python -m pytest -m accept $(PYTEST_FLAGS)
+
+lint: .venv/.ready-dev ## Check style, import layers and sizes
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/python -m crew_moe.cli.schemas --check
+	$(BIN)/python -m tests.structure.sizes
+
+type: .venv/.ready-dev ## Check types
+	$(BIN)/mypy
+
+bench: .venv/.ready-dev ## Measure against the targets and litellm (BENCH_FLAGS="--quick", "--check", "--json")
+	$(BIN)/python -m tests.benchmarks.bench $(BENCH_FLAGS)
+
+docs: .venv/.ready-dev ## Write the JSON Schemas of the configuration files anew
+	$(BIN)/python -m crew_moe.cli.schemas
+
+clean: ## Remove what the other targets made
+	rm -rf .venv .venv-litellm dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
