@@ -6,9 +6,9 @@ budget depend on the size of each request.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -216,3 +216,38 @@ PRECEDENCE: Final = (
     "max_latency_ms",
     "circuit_open",
 )
+
+# How far a miss without degrees lies from fitting, beside the relative shortfall of one that has them: what a moment
+# or another tier would mend is nearer than what the catalogue or safety rules out.
+DISTANCE: Final = {"circuit_open": 2.0, "tier": 3.0, "capability": 5.0}
+RULED_OUT: Final = 100.0
+
+
+class Miss(NamedTuple):
+    """One rule that one expert fails; `missed_by` in the rule's unit, `distance` comparable between rules."""
+
+    rule: str
+    detail: str
+    missed_by: float | None
+    distance: float
+
+
+def static_misses(scene: Scene) -> tuple[tuple[int, Miss], ...]:
+    """Every miss that does not depend on sizes, with the registry position of who misses."""
+    return tuple(_static_misses(scene))
+
+
+def _static_misses(scene: Scene) -> Iterator[tuple[int, Miss]]:
+    for constraint in STATIC:
+        for index, allowed in enumerate(constraint.allows(scene).tolist()):
+            if not allowed:
+                yield index, _static_miss(constraint, scene, index)
+
+
+def _static_miss(constraint: Constraint, scene: Scene, index: int) -> Miss:
+    detail = constraint.detail(scene, index)
+    needed = constraint.needed(scene)
+    if constraint.missed_by is None or not needed:
+        return Miss(constraint.name, detail, None, DISTANCE.get(constraint.name, RULED_OUT))
+    missed_by = float(constraint.missed_by(scene)[index])
+    return Miss(constraint.name, detail, missed_by, missed_by / needed)

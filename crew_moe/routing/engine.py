@@ -19,7 +19,7 @@ from crew_moe.routing.choice import Choice, choose_by, choose_highest, is_greedy
 from crew_moe.routing.features import extract
 from crew_moe.routing.group import Member, form_group, wanted_group
 from crew_moe.routing.lane import Field, Lane
-from crew_moe.routing.needs import Needs, Terms, likeness_of, needs_of, terms_of
+from crew_moe.routing.needs import Terms, likeness_of, needs_of, terms_of
 from crew_moe.routing.rejections import infeasible_message, nearest_miss, rejections
 from crew_moe.routing.ruling import Ruling
 from crew_moe.routing.slate import leading
@@ -43,7 +43,7 @@ def decide(
     choice = choose_highest(field)
     strategy = request.strategy or board.policy.strategy
     if choice is None:
-        return _refuse(board, lane.needs, terms, features, strategy=strategy, decision_id=decision_id, now=now)
+        return _refuse(board, lane, terms, features, strategy=strategy, decision_id=decision_id, now=now)
     seed = request.seed
     group = _group(request, board, lane, field, terms) if request.parallel else None
     if group is not None:
@@ -100,17 +100,16 @@ def check_names(request: RoutingRequest, board: Board) -> None:
 
 
 def _refuse(
-    board: Board, needs: Needs, terms: Terms, features: Features, *, strategy: str, decision_id: str, now: datetime
+    board: Board, lane: Lane, terms: Terms, features: Features, *, strategy: str, decision_id: str, now: datetime
 ) -> Infeasible:
     """The typed answer when nobody may serve: what binds, and who missed it by least."""
-    scene = board.scene(needs)
-    nearest = nearest_miss(scene, terms)
+    nearest = nearest_miss(lane, terms)
     return Infeasible(
         decision_id=decision_id,
         binding=nearest.constraint if nearest else "registry",
         nearest=nearest,
-        message=infeasible_message(needs, terms, nearest),
-        rejections=rejections(scene, terms),
+        message=infeasible_message(lane.needs, terms, nearest),
+        rejections=rejections(lane, terms),
         features=features,
         strategy=strategy,
         created_at=now,

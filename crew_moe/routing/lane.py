@@ -16,7 +16,7 @@ from crew_moe.domain.expert import Tier
 from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
 from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.cost import prices_of
-from crew_moe.routing.eligibility import STATIC, Scene, standing_by
+from crew_moe.routing.eligibility import STATIC, Miss, Scene, standing_by, static_misses
 from crew_moe.routing.needs import Needs
 from crew_moe.routing.scoring import Base, base_points, scaled
 
@@ -108,6 +108,11 @@ class Lane:
     def expert_at(self, position: int) -> str:
         expert_id: str = self.scene.columns.ids[self.members[position]]
         return expert_id
+
+    @cached_property
+    def misses(self) -> tuple[tuple[int, Miss], ...]:
+        """Why the others are not members, by registry position."""
+        return static_misses(self.scene)
 
     @cached_property
     def roster(self) -> Roster:

@@ -3,55 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
 
 from crew_moe.domain.decision import Nearest, Rejection
 from crew_moe.domain.money import NANO, to_usd
 from crew_moe.routing.cost import prices_of
-from crew_moe.routing.eligibility import BUDGET, CONTEXT, PRECEDENCE, STATIC, Constraint, Scene
-from crew_moe.routing.lane import windows_of
+from crew_moe.routing.eligibility import BUDGET, CONTEXT, PRECEDENCE, RULED_OUT, Miss, Scene
+from crew_moe.routing.lane import Lane, windows_of
 from crew_moe.routing.needs import Needs, Terms
 
-# How far a miss without degrees lies from fitting, beside the relative shortfall of one that has them: what a moment
-# or another tier would mend is nearer than what the catalogue or safety rules out.
-DISTANCE: Final = {"circuit_open": 2.0, "tier": 3.0, "capability": 5.0}
-RULED_OUT: Final = 100.0
 
-
-class Miss(NamedTuple):
-    """One rule that one expert fails; `missed_by` in the rule's unit, `distance` comparable between rules."""
-
-    rule: str
-    detail: str
-    missed_by: float | None
-    distance: float
-
-
-def misses_of(scene: Scene, terms: Terms) -> Mapping[int, Sequence[Miss]]:
+def misses_of(lane: Lane, terms: Terms) -> Mapping[int, Sequence[Miss]]:
     """Every miss by registry position, each list in the order of precedence."""
     found: dict[int, list[Miss]] = {}
-    for index, miss in (*_static_misses(scene), *_window_misses(scene, terms), *_budget_misses(scene, terms)):
+    for index, miss in (*lane.misses, *_window_misses(lane.scene, terms), *_budget_misses(lane.scene, terms)):
         found.setdefault(index, []).append(miss)
     for misses in found.values():
         misses.sort(key=lambda miss: PRECEDENCE.index(miss.rule))
     return found
 
 
-def rejections(scene: Scene, terms: Terms) -> tuple[Rejection, ...]:
+def rejections(lane: Lane, terms: Terms) -> tuple[Rejection, ...]:
     """One row per rejected expert, in registry order: the first rule that it fails, and those it fails too."""
-    misses = misses_of(scene, terms)
-    return tuple(_rejection(scene.columns.ids[index], misses[index]) for index in sorted(misses))
+    misses = misses_of(lane, terms)
+    return tuple(_rejection(lane.scene.columns.ids[index], misses[index]) for index in sorted(misses))
 
 
-def nearest_miss(scene: Scene, terms: Terms) -> Nearest | None:
+def nearest_miss(lane: Lane, terms: Terms) -> Nearest | None:
     """The expert that lacks least, and the rule that keeps it out by most; None for an empty registry."""
-    misses = misses_of(scene, terms)
+    misses = misses_of(lane, terms)
     if not misses:
         return None
     index = min(misses, key=lambda index: (sum(miss.distance for miss in misses[index]), index))
     binding = max(misses[index], key=lambda miss: miss.distance)
     return Nearest(
-        expert_id=scene.columns.ids[index],
+        expert_id=lane.scene.columns.ids[index],
         constraint=binding.rule,
         missed_by=binding.missed_by,
         detail=binding.detail,
@@ -100,22 +85,6 @@ def _rejection(expert_id: str, misses: Sequence[Miss]) -> Rejection:
         missed_by=first.missed_by,
         also=tuple(miss.rule for miss in misses[1:]),
     )
-
-
-def _static_misses(scene: Scene) -> Iterator[tuple[int, Miss]]:
-    for constraint in STATIC:
-        for index, allowed in enumerate(constraint.allows(scene).tolist()):
-            if not allowed:
-                yield index, _static_miss(constraint, scene, index)
-
-
-def _static_miss(constraint: Constraint, scene: Scene, index: int) -> Miss:
-    detail = constraint.detail(scene, index)
-    needed = constraint.needed(scene)
-    if constraint.missed_by is None or not needed:
-        return Miss(constraint.name, detail, None, DISTANCE.get(constraint.name, RULED_OUT))
-    missed_by = float(constraint.missed_by(scene)[index])
-    return Miss(constraint.name, detail, missed_by, missed_by / needed)
 
 
 def _window_misses(scene: Scene, terms: Terms) -> Iterator[tuple[int, Miss]]:

@@ -94,7 +94,7 @@ class Ruling(NamedTuple):
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:
-        return rejections(self.lane.scene, self.terms)
+        return rejections(self.lane, self.terms)
 
     @property
     def candidates(self) -> Sequence[Candidate]:

@@ -183,7 +183,7 @@ def test_a_budget_that_fits_to_the_last_bit_is_judged_alike_by_choice_and_reject
         for budget in (worst, nextafter(worst, 0.0)):
             terms = Terms(float(tokens), 300.0, budget)
             fits = len(fitting(lane.figures.judge(*terms)))
-            assert len(rejections(lane.scene, terms)) + fits == 1
+            assert len(rejections(lane, terms)) + fits == 1
 
 
 def test_an_empty_registry_is_infeasible_by_name() -> None:

@@ -1,0 +1,185 @@
+"""Who serves a seat: decided once per task execution and kept, until something makes a new decision necessary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from crew_moe.crew.call import LLMCall
+from crew_moe.crew.config import RoutingBlock
+from crew_moe.crew.order import Order
+from crew_moe.crew.plan import RoutingPlan
+from crew_moe.crew.runs import Assignment, TaskRun
+from crew_moe.crew.seat import Seat
+from crew_moe.domain.decision import Candidate, Decision, Infeasible
+from crew_moe.domain.expert import Expert
+from crew_moe.domain.outcome import Attempt, ErrorClass
+from crew_moe.execution.route import Route
+from crew_moe.execution.spend import size_of
+
+if TYPE_CHECKING:
+    from crew_moe.router import Router
+
+FIRST_CALL: Final = "first call"
+AFTER_FAILURE: Final = "failure"
+_OVERFLOW: Final = ErrorClass.CONTEXT_OVERFLOW
+
+
+class Assigner:
+    """Makes and keeps the assignments of one crew."""
+
+    def __init__(self, router: Router, plan: RoutingPlan) -> None:
+        self._router = router
+        self._plan = plan
+        self._blocks: dict[tuple[str, str | None], RoutingBlock] = {}
+
+    def order(self, seat: Seat, run: TaskRun, call: LLMCall) -> Order:
+        """Put the call together with the block and the profile that hold for it."""
+        block = self._block(seat, run.name)
+        profile = self._router.policy.profiles[block.profile] if block.profile else None
+        return Order(seat=seat, run=run, call=call, block=block, profile=profile, clock=self._router.clock)
+
+    def assign(self, order: Order) -> tuple[Assignment, str] | Infeasible:
+        """The assignment that holds, or a new one, with the reason for it."""
+        with order.run.lock:
+            current = order.run.assignments.get(order.seat.seat_id)
+            reason = self._stale(current, order)
+            if current is not None and reason is None:
+                return current, ""
+            ruling = self._decide(order)
+            if isinstance(ruling, Infeasible):
+                return ruling
+            made = self._assignment(*ruling, order)
+            order.run.assignments[order.seat.seat_id] = made
+            return made, reason or FIRST_CALL
+
+    def reassign(self, order: Order, attempts: Sequence[Attempt]) -> tuple[Assignment, str] | Infeasible | None:
+        """Decide anew among the experts that have not failed this call, other providers first; None: nobody is left."""
+        request = order.request()
+        ruling = self._router.decide(request, for_call=True)
+        if isinstance(ruling, Infeasible):
+            return ruling
+        left = self._untried(ruling, attempts, order)
+        if not left:
+            return None
+        first, *others = (candidate.expert_id for candidate in left)
+        if first != ruling.expert_id:
+            ruling = self._router.decide(request.model_copy(update=_only(first)), for_call=True)
+            if isinstance(ruling, Infeasible):
+                return ruling
+        made = self._assignment(ruling, (first, *others), order)
+        order.keep(made)
+        return made, AFTER_FAILURE
+
+    def route(self, order: Order, assignment: Assignment) -> Route:
+        """The executor's route: the assigned experts that can take this very call, the task's deadline and budget."""
+        able = tuple(expert_id for expert_id in assignment.experts if order.fits(self._router.registry[expert_id]))
+        return replace(
+            assignment.route,
+            experts=able or assignment.experts[:1],
+            deadline=order.deadline,
+            budget_nano=None,
+            first_attempt=1 + order.run.rows.get(assignment.decision_id, 0),
+        )
+
+    def worst_nano(self, order: Order, route: Route) -> int:
+        """What must be put aside: one attempt that fails at a price that nobody tells, and one more."""
+        bound = size_of(order.chat(route.max_output_tokens)).bound
+        experts = [self._router.registry[expert_id] for expert_id in route.experts]
+        worst = [expert.charge_nano(bound, route.max_output_tokens or expert.max_output_tokens) for expert in experts]
+        return sum(sorted(worst, reverse=True)[:2])
+
+    def possible(self, seat: Seat, task: str | None) -> Sequence[Expert]:
+        """Experts that may serve the seat at this task, by the catalogue and the blocks alone."""
+        block = self._block(seat, task)
+        named = {name for name in (block.pin, *(block.fallbacks or ())) if name}
+        return [expert for expert in self._router.registry if _may_serve(expert, block, named)]
+
+    def _block(self, seat: Seat, task: str | None) -> RoutingBlock:
+        """The plan's block for a seat at a task; the plan never changes, so each is put together once."""
+        block = self._blocks.get((seat.seat_id, task))
+        if block is None:
+            agent = seat.agent or seat.kind
+            served = seat.kind.serves_tasks
+            block = self._plan.block(agent=agent, task=task) if served else self._plan.shared_block(seat.kind)
+            self._blocks[seat.seat_id, task] = block
+        return block
+
+    def _stale(self, current: Assignment | None, order: Order) -> str | None:
+        """Why the assignment that holds can't serve this call; None when it can."""
+        if current is None:
+            return FIRST_CALL
+        if current.epoch != order.run.epoch:
+            return "guardrail retry"
+        if current.overrides != self._router.overrides_version():
+            return "override"
+        expert = self._router.registry[current.experts[0]]
+        if not order.call.requires <= expert.capabilities:
+            return "needs"
+        if order.call.input_tokens >= expert.context_window:
+            return "context"
+        left = order.left_nano
+        if left is not None and expert.charge_nano(order.call.input_tokens, 0) > left:
+            return "budget"
+        return None
+
+    def _decide(self, order: Order) -> tuple[Decision, tuple[str, ...]] | Infeasible:
+        """The router's choice and who is tried after it.
+
+        An agent's own model goes first where no file routes it and nothing forbids it: a decision pinned to it says so.
+        """
+        request = order.request()
+        ruling = self._router.decide(request, for_call=True)
+        if isinstance(ruling, Infeasible):
+            return ruling
+        experts = (ruling.expert_id, *ruling.fallbacks)
+        routed = self._plan.routes(agent=order.seat.agent, task=order.run.name)
+        wanted = request.pin or (None if routed else order.seat.preference)
+        if wanted in (None, ruling.expert_id) or all(one.expert_id != wanted for one in ruling.candidates):
+            return ruling, experts
+        own = self._router.decide(request.model_copy(update=_only(wanted)), for_call=True)
+        if isinstance(own, Infeasible):
+            return ruling, experts
+        return own, (own.expert_id, *(expert for expert in experts if expert != own.expert_id))
+
+    def _assignment(self, decision: Decision, experts: tuple[str, ...], order: Order) -> Assignment:
+        return Assignment(
+            decision_id=decision.decision_id,
+            rationale=decision.rationale,
+            route=self._router.route(decision, order.request()),
+            experts=experts,
+            epoch=order.run.epoch,
+            overrides=self._router.overrides_version(),
+        )
+
+    def _untried(self, ruling: Decision, attempts: Sequence[Attempt], order: Order) -> list[Candidate]:
+        """Candidates that did not fail, best first, those of providers without a failure before all others.
+
+        After an overflow only those with a larger context window than any that overflowed.
+        """
+        registry, named = self._router.registry, order.block.fallbacks
+        failed = {attempt.expert_id for attempt in attempts}
+        down = {registry[expert_id].provider for expert_id in failed}
+        too_small = [registry[row.expert_id].context_window for row in attempts if row.error is _OVERFLOW]
+        window = max(too_small, default=0)
+        left = [
+            candidate
+            for candidate in ruling.candidates
+            if candidate.expert_id not in failed
+            and (named is None or candidate.expert_id in named)
+            and registry[candidate.expert_id].context_window > window
+        ]
+        return sorted(left, key=lambda candidate: (candidate.provider in down, -candidate.ranking))
+
+
+def _may_serve(expert: Expert, block: RoutingBlock, named: set[str]) -> bool:
+    if not expert.enabled or (block.pin is not None and expert.expert_id not in named):
+        return False
+    local_only = block.data.pii == "local_only"
+    return expert.is_local if local_only else not expert.named_only or expert.expert_id in named
+
+
+def _only(expert_id: str) -> dict[str, Any]:
+    """The change to a request that leaves this expert alone."""
+    return {"pin": expert_id, "fallbacks": None}

@@ -1,0 +1,139 @@
+"""Agents and crews from YAML alone: agents.yaml and tasks.yaml with `routing:` in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from crewai import Agent, Crew, Process, Task
+from crewai.tools import BaseTool
+
+from crew_moe.catalog.documents import read_mapping
+from crew_moe.crew.call import Sampling
+from crew_moe.crew.dispatcher import Dispatcher
+from crew_moe.crew.models import AUTO, expert_of
+from crew_moe.crew.native import register_native
+from crew_moe.crew.plan import AGENTS_FILE, TASKS_FILE, RoutingPlan, load_plan
+from crew_moe.crew.routed_llm import RoutedLLM
+from crew_moe.crew.seat import Seat, SeatKind
+from crew_moe.crew.wiring import attach
+from crew_moe.errors import ConfigError
+from crew_moe.settings import read_settings
+
+if TYPE_CHECKING:
+    from crew_moe.router import Router
+
+_AGENT_KEYS: Final = frozenset(Agent.model_fields) | {"routing"}
+_TASK_KEYS: Final = frozenset(Task.model_fields) | {"routing"}
+_NEEDS_PYTHON: Final = ("callback", "output_pydantic", "output_json", "converter_cls", "response_model")
+
+
+class AgentFactory:
+    """Builds CrewAI agents whose models are routed. `tools` are those that YAML may name."""
+
+    def __init__(self, router: Router, *, tools: Mapping[str, BaseTool] | None = None) -> None:
+        self._router = router
+        self._tools = dict(tools or {})
+
+    def build(self, config_dir: str | Path) -> dict[str, Agent]:
+        """Agents by their name in agents.yaml, each with a routed model; tasks.yaml routes their tasks by name.
+
+        Raises ConfigError, which names file, key, what is allowed and the closest match.
+        """
+        folder = Path(config_dir)
+        plan = load_plan(folder)
+        plan.check(self._router.registry, self._router.policy)
+        register_native(self._router.executor.client)
+        dispatcher = Dispatcher(self._router, plan, tasks=tuple)
+        entries = read_mapping(folder / AGENTS_FILE)
+        return {name: self._agent(name, entry, folder / AGENTS_FILE, dispatcher) for name, entry in entries.items()}
+
+    def build_crew(self, config_dir: str | Path, *, process: Process = Process.sequential, **inputs: Any) -> Crew:
+        """A crew of all tasks in tasks.yaml, in their order, attached to the router; `inputs` fill its placeholders."""
+        folder = Path(config_dir)
+        agents = self.build(folder)
+        tasks = self._tasks(folder / TASKS_FILE, agents)
+        manager = AUTO if process is Process.hierarchical else None
+        crew = Crew(agents=list(agents.values()), tasks=list(tasks.values()), process=process, manager_llm=manager)
+        if inputs:
+            for task in crew.tasks:
+                task.interpolate_inputs_and_add_conversation_history(inputs)
+            for agent in crew.agents:
+                agent.interpolate_inputs(inputs)
+        return attach(crew, folder, router=self._router)
+
+    def _agent(self, name: str, entry: Any, file: Path, dispatcher: Dispatcher) -> Agent:
+        fields = _fields(entry, _AGENT_KEYS, file, name)
+        _required(fields, ("role", "goal", "backstory"), file, name)
+        own = fields.pop("llm", None)
+        if not isinstance(own, str | None):
+            raise ConfigError("must be the name of a model", file=str(file), key=f"{name}.llm")
+        fields["tools"] = self._named_tools(fields.get("tools"), file, name)
+        return Agent(**fields, llm=self._model(own, fields["role"], dispatcher))
+
+    def _model(self, own: str | None, role: str, dispatcher: Dispatcher) -> Any:
+        """The routed model of an agent; CrewAI's own when routing is off or the catalogue knows no such model."""
+        known = expert_of(own, self._router.registry)
+        if read_settings().disabled or (own is not None and known is None and not _routed(dispatcher.plan, role)):
+            return own
+        seat = Seat(
+            seat_id=uuid4().hex,
+            kind=SeatKind.AGENT,
+            agent=role.strip(),
+            preference=known,
+            sampling=Sampling(),
+            dispatcher=dispatcher,
+        )
+        return RoutedLLM.on(seat)
+
+    def _tasks(self, file: Path, agents: Mapping[str, Agent]) -> dict[str, Task]:
+        tasks: dict[str, Task] = {}
+        for name, entry in read_mapping(file).items():
+            fields = _fields(entry, _TASK_KEYS, file, name)
+            _required(fields, ("description", "expected_output", "agent"), file, name)
+            for key in _NEEDS_PYTHON:
+                if fields.get(key) is not None:
+                    raise ConfigError(
+                        "names Python code: build this crew with CrewBase and attach it",
+                        file=str(file),
+                        key=f"{name}.{key}",
+                    )
+            fields["agent"] = _named(fields["agent"], agents, "agent", file, f"{name}.agent")
+            if fields.get("context") is not None:
+                fields["context"] = [
+                    _named(one, tasks, "earlier task", file, f"{name}.context") for one in fields["context"]
+                ]
+            fields["tools"] = self._named_tools(fields.get("tools"), file, name)
+            tasks[name] = Task(**{**fields, "name": name})
+        return tasks
+
+    def _named_tools(self, names: Any, file: Path, owner: str) -> list[BaseTool]:
+        return [_named(name, self._tools, "tool", file, f"{owner}.tools") for name in names or ()]
+
+
+def _fields(entry: Any, allowed: frozenset[str], file: Path, name: str) -> dict[str, Any]:
+    """One entry without its routing; unknown keys are errors."""
+    if not isinstance(entry, Mapping):
+        raise ConfigError("an entry must be a mapping", file=str(file), key=name)
+    for key in entry:
+        if key not in allowed:
+            raise ConfigError(f"unknown key '{key}'", file=str(file), key=name, value=key, allowed=sorted(allowed))
+    return {key: value for key, value in entry.items() if key != "routing"}
+
+
+def _required(fields: Mapping[str, Any], keys: tuple[str, ...], file: Path, name: str) -> None:
+    for key in keys:
+        if not isinstance(fields.get(key), str) or not fields[key].strip():
+            raise ConfigError("is required and must be text", file=str(file), key=f"{name}.{key}")
+
+
+def _named(name: Any, known: Mapping[str, Any], noun: str, file: Path, key: str) -> Any:
+    if name not in known:
+        raise ConfigError(f"unknown {noun} '{name}'", file=str(file), key=key, value=name, allowed=sorted(known))
+    return known[name]
+
+
+def _routed(plan: RoutingPlan, role: str) -> bool:
+    return plan.default is not None or plan.routes(agent=role, task=None)

@@ -1,0 +1,197 @@
+"""Experts whose `transport` is native: reached by CrewAI's own classes (Anthropic, Gemini, Bedrock) behind our port.
+
+Each call works on a copy of the model with counters of its own, which shares the SDK's connections; the SDK's retries
+and CrewAI's are off, and the copy emits no events, for the seat that called has emitted them already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextvars import copy_context
+from functools import lru_cache
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Final
+
+from crewai import LLM
+from crewai.llms.base_llm import BaseLLM, llm_call_context
+from crewai.utilities.agent_utils import extract_tool_call_info
+
+from crew_moe.crew.native_failure import failure_of
+from crew_moe.domain.expert import Expert, Parameter, Transport
+from crew_moe.domain.outcome import ErrorClass, Usage
+from crew_moe.execution.conversation import instruct
+from crew_moe.execution.failure import CallFailed
+from crew_moe.execution.stops import cut
+from crew_moe.execution.transports import Transports
+from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
+from crew_moe.settings import api_key, base_url
+
+_PROVIDERS: Final = {"google": "gemini"}
+_EVENTS: Final = (
+    "_emit_call_started_event",
+    "_emit_call_completed_event",
+    "_emit_call_failed_event",
+    "_emit_stream_chunk_event",
+    "_emit_thinking_chunk_event",
+)
+
+
+class NativeClient:
+    """Implements ports.LLMClient over CrewAI's own model classes."""
+
+    def call(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:
+        """The answer, or CallFailed; a call that takes too long is left to end by itself."""
+        *_, last = self._pieces(expert, request, timeout_s, stream=False)
+        return _whole(last)
+
+    async def acall(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:
+        return await asyncio.to_thread(self.call, expert, request, timeout_s=timeout_s)
+
+    def stream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> Iterator[ChatChunk]:
+        return self._pieces(expert, request, timeout_s, stream=True)
+
+    async def astream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> AsyncIterator[ChatChunk]:
+        pieces = self.stream(expert, request, timeout_s=timeout_s)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
+
+    def close(self) -> None:
+        """The SDKs close their connections when they are collected."""
+
+    def _pieces(self, expert: Expert, request: ChatRequest, timeout_s: float, *, stream: bool) -> Iterator[ChatChunk]:
+        """Run the call in a thread, so that a deadline bounds it, and hand on what it brings."""
+        brought: SimpleQueue[ChatChunk | CallFailed] = SimpleQueue()
+        work = _Work(expert, request, brought.put, stream=stream)
+        Thread(target=copy_context().run, args=(work.run,), name=f"native-{expert.provider}", daemon=True).start()
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                piece = brought.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                break
+            if isinstance(piece, CallFailed):
+                raise piece
+            yield piece
+            if piece.reply is not None:
+                return
+        raise CallFailed(ErrorClass.TIMEOUT, f"no answer within {timeout_s:g} s")
+
+
+class _Work:
+    """One call in its thread."""
+
+    def __init__(
+        self, expert: Expert, request: ChatRequest, bring: Callable[[ChatChunk | CallFailed], None], *, stream: bool
+    ) -> None:
+        self._expert = expert
+        self._request = request
+        self._bring = bring
+        self._stream = stream
+
+    def run(self) -> None:
+        try:
+            reply = self._answer()
+        except Exception as error:  # noqa: BLE001 - the edge of a thread: whatever an SDK raises becomes a CallFailed
+            self._bring(failure_of(error, private=filter(None, [api_key(self._expert)])))
+        else:
+            self._bring(ChatChunk(reply=reply))
+
+    def _answer(self) -> ChatReply:
+        request = self._request
+        llm = self._own_copy()
+        # The undecorated method: CrewAI's wrapper would repeat a call that was refused for its rate.
+        call = inspect.unwrap(type(llm).call)
+        with llm_call_context():
+            answer = call(llm, messages=self._messages(), tools=[dict(tool) for tool in request.tools] or None)
+        usage = _usage(llm)
+        if isinstance(answer, list):
+            return ChatReply(text="", tool_calls=_tool_calls(answer), finish_reason="tool_calls", usage=usage)
+        if not answer:
+            raise CallFailed(ErrorClass.MALFORMED, "an empty answer")
+        return ChatReply(text=cut(str(answer), request.stop), usage=usage, model=self._expert.provider_model)
+
+    def _own_copy(self) -> BaseLLM:
+        request, takes = self._request, self._expert.parameters
+        llm = _model(self._expert, api_key(self._expert), base_url(self._expert)).model_copy(
+            update={
+                "stop": list(request.stop) if Parameter.STOP in takes else [],
+                "max_tokens": request.max_output_tokens,
+                "temperature": request.temperature if Parameter.TEMPERATURE in takes else None,
+                "stream": self._stream,
+            }
+        )
+        llm._token_usage = dict.fromkeys(llm._token_usage, 0)
+        for name in _EVENTS:
+            object.__setattr__(llm, name, _silent)
+        if self._stream:
+            object.__setattr__(llm, "_emit_stream_chunk_event", self._on_chunk)
+        return llm
+
+    def _messages(self) -> list[dict[str, Any]]:
+        wanted = self._request.response_format or {}
+        schema = (wanted.get("json_schema") or {}).get("schema")
+        messages = self._request.messages
+        if schema:
+            messages = instruct(messages, f"Answer with one JSON object that fits this JSON Schema only:\n{schema}")
+        return [dict(message) for message in messages]
+
+    def _on_chunk(self, chunk: str, **_: Any) -> None:
+        if chunk:
+            self._bring(ChatChunk(text=chunk))
+
+
+def register_native(transports: Transports) -> None:
+    """Let experts with `transport: native` be reached through `transports`."""
+    transports.register(Transport.NATIVE, _CLIENT)
+
+
+_CLIENT: Final = NativeClient()
+
+
+@lru_cache(maxsize=64)
+def _model(expert: Expert, key: str | None, url: str | None) -> BaseLLM:
+    """CrewAI's model for an expert; its SDK's connections are shared by all calls."""
+    name = f"{_PROVIDERS.get(expert.provider, expert.provider)}/{expert.provider_model}"
+    given = {"api_key": key, "base_url": url}
+    settings: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    llm: BaseLLM = LLM(model=name, **settings)
+    return LLM(model=name, max_retries=0, **settings) if "max_retries" in type(llm).model_fields else llm
+
+
+def _tool_calls(calls: list[Any]) -> tuple[Mapping[str, Any], ...]:
+    """Any SDK's tool calls in OpenAI's shape."""
+    found = (extract_tool_call_info(call) for call in calls)
+    return tuple(
+        {"id": info[0], "type": "function", "function": {"name": info[1], "arguments": _arguments(info[2])}}
+        for info in found
+        if info is not None
+    )
+
+
+def _arguments(given: Any) -> str:
+    return given if isinstance(given, str) else json.dumps(given)
+
+
+def _usage(llm: BaseLLM) -> Usage:
+    counted = llm._token_usage
+    return Usage(
+        input_tokens=counted["prompt_tokens"],
+        output_tokens=counted["completion_tokens"],
+        cached_tokens=counted["cached_prompt_tokens"],
+        reasoning_tokens=counted["reasoning_tokens"],
+    )
+
+
+def _whole(chunk: ChatChunk) -> ChatReply:
+    if chunk.reply is None:
+        raise CallFailed(ErrorClass.MALFORMED, "no end")
+    return chunk.reply
+
+
+def _silent(*_: Any, **__: Any) -> None:
+    """Stands in for an event that the seat has emitted already."""

@@ -1,0 +1,93 @@
+"""Crews that others wrote: they work unchanged with default routing, and are routed by a file beside them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crewai import Agent, Crew
+from crewai.project.crew_loader import load_crew
+
+from crew_moe.crew import attach, report
+from crew_moe.router import Router
+from crew_moe.sim import Simulation
+from tests.crew.playing import run
+
+CREWS = Path(__file__).parents[2] / "fixtures" / "crews"
+
+
+def newsroom() -> Crew:
+    """The crew of a CrewBase class, loaded from its file."""
+    spec = importlib.util.spec_from_file_location("newsroom_crew", CREWS / "newsroom" / "crew.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # CrewBase looks there for the folder of its YAML
+    spec.loader.exec_module(module)
+    made: Crew = module.Newsroom().crew()
+    return made
+
+
+def brochure() -> tuple[Crew, dict[str, Any]]:
+    return load_crew(CREWS / "brochure" / "crew.jsonc")
+
+
+def test_crew_base_class_runs_with_default_routing(router: Router, sim: Simulation) -> None:
+    crew = attach(newsroom(), router=router)
+    assert run(crew, topic="bees").raw
+    research, edit = report(crew).tasks
+    assert (research.task, edit.task) == ("research_task", "edit_task")
+    assert edit.expert_id == "gpt-4o"  # the agent's own llm
+    assert "bees" in str(sim.requests[0].messages)
+
+
+def test_crew_base_class_is_routed_by_a_sidecar(router: Router) -> None:
+    crew = attach(newsroom(), CREWS / "newsroom" / "routing.yaml", router=router)
+    run(crew, topic="bees")
+    research, edit = report(crew).tasks
+    assert research.tier == "fast"
+    assert edit.expert_id == "claude-sonnet-4"
+    assert research.decision_id is not None
+    assert router.log.get(research.decision_id)["task_type"] == "analysis"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("place", ["config/tasks.yaml", "config"])
+def test_crew_base_class_takes_its_own_tasks_file(place: str, router: Router) -> None:
+    crew = attach(newsroom(), CREWS / "newsroom" / place, router=router)
+    assert run(crew, topic="bees").raw
+
+
+@pytest.mark.filterwarnings("ignore:function callbacks cannot be serialized")  # CrewAI's, of its own copies
+def test_role_with_a_placeholder_keeps_its_routing_for_every_input(router: Router) -> None:
+    crew = attach(newsroom(), CREWS / "newsroom" / "routing.yaml", router=router)
+    crew.kickoff_for_each(inputs=[{"topic": "bees"}, {"topic": "ants"}])
+    tiers = [row.tier for row in report(crew).tasks if row.task == "research_task"]
+    assert tiers == ["fast", "fast"]
+
+
+def test_json_crew_runs_with_default_routing(router: Router) -> None:
+    crew, inputs = brochure()
+    assert run(attach(crew, router=router), **inputs).raw
+    assert [row.task for row in report(crew).tasks] == ["draft_task", "polish_task"]
+
+
+def test_json_crew_is_routed_by_a_sidecar(router: Router) -> None:
+    crew, inputs = brochure()
+    attach(crew, CREWS / "brochure" / "routing.json", router=router)
+    run(crew, **inputs)
+    assert report(crew).tasks[1].expert_id == "gpt-5"
+
+
+def test_crew_of_a_class_of_its_own_stays_one(router: Router) -> None:
+    class Gazette(Crew):
+        def kickoff(self, *args: Any, **kwargs: Any) -> Any:
+            return super().kickoff(*args, **kwargs)
+
+    base = newsroom()
+    crew = attach(Gazette(agents=base.agents, tasks=base.tasks), router=router)
+    assert isinstance(crew, Gazette)
+    assert run(crew, topic="bees").raw
+    assert isinstance(crew.agents[0], Agent)
