@@ -80,7 +80,7 @@ class Assigner:
             experts=able or assignment.experts[:1],
             deadline=order.deadline,
             budget_nano=None,
-            first_attempt=1 + order.run.rows.get(assignment.decision_id, 0),
+            first_attempt=1 + order.run.rows.get(assignment.decision.decision_id, 0),
         )
 
     def worst_nano(self, order: Order, route: Route) -> int:
@@ -145,8 +145,7 @@ class Assigner:
 
     def _assignment(self, decision: Decision, experts: tuple[str, ...], order: Order) -> Assignment:
         return Assignment(
-            decision_id=decision.decision_id,
-            rationale=decision.rationale,
+            decision=decision,
             route=self._router.route(decision, order.request()),
             experts=experts,
             epoch=order.run.epoch,

@@ -72,16 +72,15 @@ class _Tally:
     began: float = field(default_factory=perf_counter)
     attempts: list[Attempt] = field(default_factory=list)
     switches: list[Switch] = field(default_factory=list)
-    decision_id: str | None = None
-    rationale: str = ""
+    ruling: Decision | Infeasible | None = None
     reason: str = ""
 
     def decided(self, found: Assignment | Infeasible) -> None:
         """The newest decision that named somebody; a refusal only where there was none before."""
         if isinstance(found, Assignment):
-            self.decision_id, self.rationale = found.decision_id, found.rationale
-        elif self.decision_id is None:
-            self.decision_id, self.rationale = found.decision_id, found.message
+            self.ruling = found.decision
+        elif self.ruling is None:
+            self.ruling = found
 
     def add(self, attempts: Iterable[Attempt], previous: str | None, reason: str) -> None:
         """Take the attempts of one route; `previous` served the seat before, `reason` made this decision necessary."""
@@ -163,7 +162,7 @@ class Dispatcher:
             cost = _known_nano(outcome.attempts) + _unsettled_nano(outcome.attempts)
         finally:
             purse.settle(held=held, cost=cost)
-        order.run.note(assignment.decision_id, outcome.attempts)
+        order.run.note(assignment.decision.decision_id, outcome.attempts)
         return outcome
 
     def _keep(self, order: Order, assignment: Assignment, answer: Answer) -> None:
@@ -223,8 +222,7 @@ class Dispatcher:
             in_task=run.task is not None and seat.kind.serves_tasks,
             seat=seat.label,
             kind=seat.kind,
-            decision_id=tally.decision_id,
-            rationale=tally.rationale,
+            ruling=tally.ruling,
             expert_id=expert_id,
             tier=None if expert_id is None else self.router.registry[expert_id].tier,
             attempts=tuple(tally.attempts),

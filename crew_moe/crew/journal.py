@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any, Final
 
 from crew_moe.crew.seat import SeatKind
+from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.outcome import Attempt, Usage
 
 MAX_CALLS: Final = 10_000
@@ -46,8 +47,7 @@ class CallRecord:
     in_task: bool
     seat: str
     kind: SeatKind
-    decision_id: str | None
-    rationale: str
+    ruling: Decision | Infeasible | None
     expert_id: str | None
     tier: str | None
     attempts: tuple[Attempt, ...]
@@ -56,6 +56,17 @@ class CallRecord:
     cost_usd: Decimal
     latency_ms: float
     error: str | None = None
+
+    @property
+    def decision_id(self) -> str | None:
+        return None if self.ruling is None else self.ruling.decision_id
+
+    @property
+    def rationale(self) -> str:
+        """Why this expert; put into words when somebody reads it."""
+        if isinstance(self.ruling, Decision):
+            return self.ruling.rationale
+        return "" if self.ruling is None else self.ruling.message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

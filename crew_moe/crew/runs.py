@@ -14,6 +14,7 @@ from crewai.context import get_current_task_id
 
 from crew_moe.crew.call import LLMCall
 from crew_moe.crew.purse import Purse
+from crew_moe.domain.decision import Decision
 from crew_moe.domain.outcome import Attempt
 from crew_moe.execution.route import Route
 
@@ -25,16 +26,13 @@ MAX_RUNS: Final = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """Who serves one seat for one task execution: a decision's id and reason, its route, and whom to try now.
-
-    The decision itself is not kept: it holds on to the board that it was made on.
+    """Who serves one seat for one task execution: a decision, its route, and whom to try now.
 
     `epoch` counts the task's guardrail retries, `overrides` the version of the manual pins: a change of either ends
     the assignment.
     """
 
-    decision_id: str
-    rationale: str
+    decision: Decision
     route: Route
     experts: tuple[str, ...]
     epoch: int

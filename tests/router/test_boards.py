@@ -59,7 +59,7 @@ def test_nothing_new_takes_no_snapshot() -> None:
     boards = Boards(board(), store, clock)
 
     for _ in range(100):
-        clock.advance(1.0)
+        clock.advance(0.5)
         boards.current()
 
     assert store.taken == 1

@@ -1,0 +1,100 @@
+"""`crew-moe run`: a real crew on real routing, over simulated providers or, with --live, over the real ones."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TextIO
+
+import typer
+
+from crew_moe.cli.options import AsJson, Config, State
+from crew_moe.errors import CrewMoEError, InvalidInput
+
+if TYPE_CHECKING:
+    from crew_moe.cli.material import Material
+    from crew_moe.cli.progress import Progress
+    from crew_moe.cli.run_view import Run
+    from crew_moe.cli.stage import Stage
+
+# CrewAI calls home and asks questions unless it is told not to, before it is imported. What the user set stays.
+QUIET: Final[Mapping[str, str]] = {
+    "CREWAI_DISABLE_TELEMETRY": "true",
+    "CREWAI_DISABLE_VERSION_CHECK": "true",
+    "CREWAI_TRACING_ENABLED": "false",
+    "OTEL_SDK_DISABLED": "true",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run)
+
+
+def run(
+    document: Annotated[
+        str | None, typer.Argument(metavar="[DOCUMENT]", help="A text file, or - for stdin; default: the demo's.")
+    ] = None,
+    config: Config = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Call real providers: those whose keys are in the environment.")
+    ] = False,
+    script: Annotated[
+        Path | None, typer.Option("--script", metavar="FILE", help="What goes wrong at the simulated providers.")
+    ] = None,
+    given: Annotated[
+        list[str] | None, typer.Option("--input", metavar="NAME=VALUE", help="A value for a placeholder; repeatable.")
+    ] = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a crew: the demonstration crew, or that of --config. Providers are simulated unless --live is given."""
+    from crew_moe.cli.material import load_material
+    from crew_moe.cli.progress import Progress
+    from crew_moe.cli.run_view import run_json, show_run
+    from crew_moe.cli.stage import live_stage, simulated_stage
+    from crew_moe.settings import read_settings
+
+    if live and script is not None:
+        raise InvalidInput("a script is for simulated providers, not for --live", where="--script")
+    if read_settings().disabled:
+        raise InvalidInput("routing is switched off, so nothing would be routed", where="CREW_MOE_DISABLED")
+    material = load_material(config, document, given or ())
+    with Progress(list(material.tasks)) as progress:
+        opened = live_stage(material, state, progress) if live else simulated_stage(material, state, progress, script)
+        with opened as stage:
+            done = _kickoff(stage, material, progress)
+    (run_json if as_json else show_run)(done)
+    if done.error is not None:
+        raise done.error
+
+
+def _chatter(material: Material) -> TextIO:
+    """Where to put what CrewAI prints: stdout is for the answer, and only a verbose agent is meant to be heard."""
+    verbose = any(entry.get("verbose") for entry in material.agents.values())
+    return sys.stderr if verbose else io.StringIO()
+
+
+def _kickoff(stage: Stage, material: Material, progress: Progress) -> Run:
+    """Build the crew and run it to its end, or to the error that ended it."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    from crew_moe.cli.run_view import Run
+    from crew_moe.crew import AgentFactory, report
+
+    error: CrewMoEError | None = None
+    output = None
+    chatter = _chatter(material)
+    with redirect_stdout(chatter), redirect_stderr(chatter):
+        crew = AgentFactory(stage.router).build_crew(material.folder)
+        crew.task_callback = progress.task_done
+        progress.begin()
+        try:
+            output = getattr(crew.kickoff(inputs=dict(material.inputs)), "raw", "")
+        except CrewMoEError as failure:
+            error = failure
+    return Run(stage=stage, document=material.document, report=report(crew), output=output, error=error)
