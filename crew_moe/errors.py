@@ -90,7 +90,7 @@ class NotAvailable(InvalidInput):
 
     def __init__(self, feature: str, *, where: str = "") -> None:
         self.feature = feature
-        super().__init__(f"'{feature}' is not available yet: this version decides it but can't run it", where=where)
+        super().__init__(f"'{feature}' is not available yet in this version", where=where)
 
 
 class MissingExtra(CrewMoEError, ImportError):

@@ -13,7 +13,7 @@ from crew_moe.domain.task import TaskType
 from crew_moe.routing.columns import Bools, Columns, Floats, columns_of
 from crew_moe.routing.eligibility import Scene, closed_circuits
 from crew_moe.routing.experience import Experience, experience_of
-from crew_moe.routing.lane import Lane, lane_of
+from crew_moe.routing.lane import Frame, Lane, frame_of, lane_of
 from crew_moe.routing.needs import Likeness, Needs
 
 MAX_LANES: Final = 512
@@ -23,8 +23,8 @@ MAX_LANES: Final = 512
 class Board:
     """One moment's knowledge, frozen.
 
-    `lanes` and `alike` are memos of pure functions: the lane of a set of needs, and of a likeness of requests; the same
-    question has the same answer, whoever asks first. Both are bounded.
+    `lanes`, `alike`, `experiences` and `frames` are bounded memos of pure functions: the same question has the same
+    answer, whoever asks first. Frames do not depend on the snapshot and go on to the next board.
     """
 
     registry: Registry
@@ -36,13 +36,15 @@ class Board:
     lanes: dict[Needs, Lane] = field(default_factory=dict, repr=False, compare=False)
     alike: dict[Likeness, Lane] = field(default_factory=dict, repr=False, compare=False)
     experiences: dict[TaskType, Experience] = field(default_factory=dict, repr=False, compare=False)
+    frames: dict[Needs, Frame] = field(default_factory=dict, repr=False, compare=False)
 
     def lane(self, needs: Needs) -> Lane:
         found = self.lanes.get(needs)
         if found is None:
             if len(self.lanes) >= MAX_LANES:
                 self.lanes.clear()
-            found = self.lanes[needs] = lane_of(self.scene(needs))
+            scene = self.scene(needs)
+            found = self.lanes[needs] = lane_of(scene, self._frame(scene))
         return found
 
     def remember(self, likeness: Likeness, lane: Lane) -> None:
@@ -72,7 +74,16 @@ class Board:
             columns=self.columns,
             live=self.live,
             without_credentials=self.without_credentials,
+            frames=self.frames,
         )
+
+    def _frame(self, scene: Scene) -> Frame:
+        found = self.frames.get(scene.needs)
+        if found is None:
+            if len(self.frames) >= MAX_LANES:
+                self.frames.clear()
+            found = self.frames[scene.needs] = frame_of(scene)
+        return found
 
     def _experience(self, task_type: TaskType) -> Experience:
         found = self.experiences.get(task_type)

@@ -32,7 +32,6 @@ class Columns:
     input_nano: Floats
     output_nano: Floats
     window: Floats
-    output_limit: Floats
     latency_ms: Floats
     reliability: Floats
     tier: Ints
@@ -82,7 +81,6 @@ def columns_of(registry: Registry) -> Columns:
         input_nano=floats([float(expert.input_usd_per_mtok * scale) for expert in experts]),
         output_nano=floats([float(expert.output_usd_per_mtok * scale) for expert in experts]),
         window=floats([expert.context_window for expert in experts]),
-        output_limit=floats([expert.max_output_tokens for expert in experts]),
         latency_ms=floats([expert.latency_p50_ms for expert in experts]),
         reliability=floats([expert.reliability for expert in experts]),
         tier=np.array([expert.tier.rank for expert in experts], dtype=np.int64),

@@ -13,21 +13,37 @@ from typing import NamedTuple
 
 from crew_moe.domain.decision import CostRange
 from crew_moe.domain.money import to_usd
-from crew_moe.routing.columns import Columns, Floats
+from crew_moe.routing.columns import Columns, Floats, Ints
 from crew_moe.routing.experience import Experience
 
 
 class Prices(NamedTuple):
-    """Coefficients of C = per_input x input + per_output x output + constant, nano-USD, each (experts,)."""
+    """Coefficients of C = per_input x input + per_output x output + constant, nano-USD, each (experts,).
+
+    `constant` is None while no usage was observed.
+    """
 
     per_input: Floats
     per_output: Floats
-    constant: Floats
+    constant: Floats | None
+
+    def of(self, members: Ints) -> Prices:
+        """The coefficients of some experts."""
+        constant = None if self.constant is None else self.constant[members]
+        return Prices(self.per_input[members], self.per_output[members], constant)
 
 
 def prices_of(columns: Columns, experience: Experience) -> Prices:
     """Cost coefficients of every expert for one task type."""
+    if not experience.tokens.any():
+        return Prices(columns.input_nano, columns.output_nano, None)
     return Prices(columns.input_nano, columns.output_nano * experience.trust, columns.output_nano * experience.tokens)
+
+
+def cost_of(prices: Prices, input_tokens: float | Floats, output_tokens: float | Floats) -> Floats:
+    """Expected cost of every expert in nano-USD; sizes are numbers, or columns for many requests."""
+    cost = prices.per_input * input_tokens + prices.per_output * output_tokens
+    return cost if prices.constant is None else cost + prices.constant
 
 
 def cost_range(expected_nano: float, spread: float) -> CostRange:

@@ -196,6 +196,9 @@ STATIC: Final[tuple[Constraint, ...]] = (
     ),
 )
 
+# Those that hold as long as catalogue, policy and pins do; breakers come and go.
+LASTING: Final = tuple(constraint for constraint in STATIC if constraint.name != "circuit_open")
+
 CONTEXT: Final = "context_window"
 BUDGET: Final = "budget_usd"
 PRECEDENCE: Final = (

@@ -1,4 +1,4 @@
-"""The reason of a decision in one sentence, and its evidence as rows."""
+"""The reason of a decision in one sentence."""
 
 from __future__ import annotations
 

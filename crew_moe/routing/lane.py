@@ -15,10 +15,10 @@ import numpy as np
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
 from crew_moe.routing.columns import Bools, Floats, Ints
-from crew_moe.routing.cost import prices_of
-from crew_moe.routing.eligibility import STATIC, Miss, Scene, standing_by, static_misses
+from crew_moe.routing.cost import Prices, cost_of, prices_of
+from crew_moe.routing.eligibility import LASTING, Miss, Scene, standing_by, static_misses
 from crew_moe.routing.needs import Needs
-from crew_moe.routing.scoring import Base, base_points, scaled
+from crew_moe.routing.scoring import Base, FixedPoints, base_points, fixed_points, scaled
 
 TIER_STEP = 1_000.0  # more than all points together: a wanted tier comes before any score
 STAND_BY = 10_000.0  # more than all tiers together
@@ -38,15 +38,13 @@ class Figures(NamedTuple):
     """Every number that a choice among eligible experts is made from; arrays are (experts,), prices nano-USD.
 
     `offset` is what ranks an expert lower whatever its points: a tier above the one wanted, a place among the
-    fallbacks. `constant`, `offset` are None where they would be zero throughout; `narrowest` is the smallest window.
+    fallbacks, None where it would be zero throughout; `narrowest` is the smallest window.
 
     The same lines judge one request (sizes are numbers) and many (sizes are columns of shape (requests, 1)); with
     + - x / in one order both give the same bits.
     """
 
-    per_input: Floats
-    per_output: Floats
-    constant: Floats | None
+    prices: Prices
     base: Floats
     windows: Floats
     offset: Floats | None
@@ -68,9 +66,7 @@ class Figures(NamedTuple):
         """
         needed = input_tokens + output_tokens
         reference = needed * self.reference_nano
-        cost = self.per_input * input_tokens + self.per_output * output_tokens
-        if self.constant is not None:
-            cost = cost + self.constant
+        cost = cost_of(self.prices, input_tokens, output_tokens)
         score = self.base + (self.cost_points * reference) / (cost + reference)
         ranking = score if self.offset is None else score - self.offset
         fits = None
@@ -127,43 +123,58 @@ class Lane:
         )
 
 
-def lane_of(scene: Scene) -> Lane:
-    """Work out the lane of one set of needs."""
+class Frame(NamedTuple):
+    """What a set of needs fixes whatever was learned since: it outlives snapshots. Each (experts,)."""
+
+    eligible: Bools
+    fixed: FixedPoints
+    windows: Floats
+    offset: Floats | None
+
+
+def frame_of(scene: Scene) -> Frame:
+    """Work out the frame of one set of needs."""
     eligible = scene.columns.everyone
-    for constraint in STATIC:
+    for constraint in LASTING:
         allowed = constraint.allows(scene)
         if allowed is not scene.columns.everyone:
             eligible = eligible & allowed
-    members = np.flatnonzero(eligible).astype(np.int64)
-    own = Base(*(column[members] for column in base_points(scene)))
-    return Lane(scene=scene, members=members, figures=_figures(scene, members, own), points=own)
+    return Frame(eligible, fixed_points(scene), windows_of(scene), _offset(scene))
 
 
-def _figures(scene: Scene, members: Ints, points: Base) -> Figures:
+def lane_of(scene: Scene, frame: Frame) -> Lane:
+    """Work out the lane of one set of needs from its frame and what the scene knows now."""
+    closed = scene.closed_circuit
+    eligible = frame.eligible if closed is scene.columns.everyone else frame.eligible & closed
+    members = np.flatnonzero(eligible)
+    points = Base(*(column[members] for column in base_points(scene, frame.fixed)))
+    return Lane(scene=scene, members=members, figures=_figures(scene, frame, members, points.total), points=points)
+
+
+def _figures(scene: Scene, frame: Frame, members: Ints, base: Floats) -> Figures:
     policy = scene.policy
     prices = prices_of(scene.columns, scene.experience)
-    windows = windows_of(scene)[members]
-    offset = _offset(scene)[members]
+    windows = frame.windows[members]
     return Figures(
-        per_input=prices.per_input[members],
-        per_output=prices.per_output[members],
-        constant=prices.constant[members] if prices.constant.any() else None,
-        base=points.total,
+        prices=prices.of(members),
+        base=base,
         windows=windows,
-        offset=offset if offset.any() else None,
-        narrowest=float(windows.min()) if len(members) else 0.0,
+        offset=None if frame.offset is None else frame.offset[members],
+        narrowest=min(windows.tolist(), default=0.0),
         cost_points=scaled(policy.weights).cost,
         reference_nano=policy.cost.reference_usd_per_mtok * NANO_PER_TOKEN_AT_1_USD_PER_MTOK,
         margin=1.0 + policy.cost.spread,
     )
 
 
-def _offset(scene: Scene) -> Floats:
-    """What ranks each expert lower whatever its points."""
-    offset: Floats = np.where(standing_by(scene), STAND_BY, 0.0)
-    if scene.needs.tier is not None:
-        offset += (scene.columns.tier - scene.needs.tier) * TIER_STEP
-    return offset
+def _offset(scene: Scene) -> Floats | None:
+    """What ranks each expert lower whatever its points; None where nothing does."""
+    behind = standing_by(scene)
+    wanted = scene.needs.tier
+    if wanted is None and not behind.any():
+        return None
+    offset: Floats = np.where(behind, STAND_BY, 0.0)
+    return offset if wanted is None else offset + (scene.columns.tier - wanted) * TIER_STEP
 
 
 def windows_of(scene: Scene) -> Floats:

@@ -22,13 +22,13 @@ from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.task import Modality, Risk, TaskType, Urgency
 from crew_moe.ports import StrategyContext
 from crew_moe.routing.choice import Choice, choose_by, choose_highest
+from crew_moe.routing.cost import Prices
 from crew_moe.routing.lane import TIERS, Figures, Lane, Roster
 from crew_moe.routing.needs import Terms
 from crew_moe.routing.ruling import Ruling
 
 SCHEMA_VERSION: Final = 1
 IDENTITY: Final = ("tenant", "project", "user", "channel", "run_id", "session_key")
-_ARRAYS: Final = ("per_input", "per_output", "constant", "base", "windows", "offset")
 IDENTITY_VALUES: Final = itemgetter(*IDENTITY)
 
 
@@ -91,11 +91,9 @@ def row_of(decision: Decision | Infeasible, text_digest: bytes, identity: Identi
 
 def figures_row(figures: Figures) -> dict[str, Any]:
     """Figures as JSON-ready numbers, exact."""
-    arrays = {name: getattr(figures, name) for name in _ARRAYS}
-    row: dict[str, Any] = {name: None if array is None else array.tolist() for name, array in arrays.items()}
-    for name in ("narrowest", "cost_points", "reference_nano", "margin"):
-        row[name] = getattr(figures, name)
-    return row
+    numbers = figures.prices._asdict() | figures._asdict()
+    del numbers["prices"]
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in numbers.items()}
 
 
 def replay(row: Mapping[str, Any], policy: Policy) -> tuple[str, float, float] | None:
@@ -125,16 +123,9 @@ def _read_tenant(row: Mapping[str, Any], policy: Policy) -> bool:
 
 
 def _figures(row: Mapping[str, Any]) -> Figures:
-    arrays: dict[str, Any] = {
-        name: None if row[name] is None else np.array(row[name], dtype=np.float64) for name in _ARRAYS
-    }
-    return Figures(
-        **arrays,
-        narrowest=row["narrowest"],
-        cost_points=row["cost_points"],
-        reference_nano=row["reference_nano"],
-        margin=row["margin"],
-    )
+    values: dict[str, Any] = {name: np.array(value) if isinstance(value, list) else value for name, value in row.items()}
+    prices = Prices(*(values.pop(name) for name in Prices._fields))
+    return Figures(prices=prices, **values)
 
 
 def _roster(row: Mapping[str, Any]) -> Roster:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from crew_moe.domain.decision import Nearest, Rejection
 from crew_moe.domain.money import NANO, to_usd
-from crew_moe.routing.cost import prices_of
+from crew_moe.routing.cost import cost_of, prices_of
 from crew_moe.routing.eligibility import BUDGET, CONTEXT, PRECEDENCE, RULED_OUT, Miss, Scene
 from crew_moe.routing.lane import Lane, windows_of
 from crew_moe.routing.needs import Needs, Terms
@@ -99,8 +99,7 @@ def _budget_misses(scene: Scene, terms: Terms) -> Iterator[tuple[int, Miss]]:
     budget = terms.budget_nano
     if budget is None:
         return
-    per_input, per_output, constant = prices_of(scene.columns, scene.experience)
-    cost = per_input * terms.input_tokens + per_output * terms.output_tokens + constant
+    cost = cost_of(prices_of(scene.columns, scene.experience), terms.input_tokens, terms.output_tokens)
     margin = 1.0 + scene.policy.cost.spread
     for index, expected in enumerate(cost.tolist()):
         if expected > budget / margin:  # compared as the choice compares it, to the last bit

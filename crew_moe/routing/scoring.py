@@ -55,18 +55,35 @@ def scaled(weights: Weights) -> Weights:
     )
 
 
-def base_points(scene: Scene) -> Base:
-    """Points of every expert for a set of needs."""
-    columns, needs, policy = scene.columns, scene.needs, scene.policy
-    weights = scaled(policy.weights)
-    task = policy.tasks[needs.task_type]
-    return Base(
+class FixedPoints(NamedTuple):
+    """Points that needs and policy fix, whatever was learned; each (experts,)."""
+
+    quality: Floats
+    preference: Floats
+    provider: Floats
+
+
+def fixed_points(scene: Scene) -> FixedPoints:
+    """Points for quality, for being preferred at the task type, and for a provider that was asked for."""
+    columns, needs, weights = scene.columns, scene.needs, scaled(scene.policy.weights)
+    task = scene.policy.tasks[needs.task_type]
+    return FixedPoints(
         quality=columns.quality * weights.quality,
+        preference=_preference(columns, task.budget if needs.tight_budget else task.preferred) * weights.preference,
+        provider=columns.of_providers(dict.fromkeys(needs.preferred_providers, 1.0)) * weights.provider,
+    )
+
+
+def base_points(scene: Scene, fixed: FixedPoints) -> Base:
+    """Points of every expert, size and cost aside."""
+    weights = scaled(scene.policy.weights)
+    return Base(
+        quality=fixed.quality,
         history=scene.experience.success * weights.history,
         learning=scene.experience.learned * weights.learning,
-        preference=_preference(columns, task.budget if needs.tight_budget else task.preferred) * weights.preference,
+        preference=fixed.preference,
         diversity=(1.0 - scene.provider_share) * weights.diversity,
-        provider=columns.of_providers(dict.fromkeys(needs.preferred_providers, 1.0)) * weights.provider,
+        provider=fixed.provider,
     )
 
 
