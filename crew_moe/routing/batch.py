@@ -30,7 +30,6 @@ from crew_moe.routing.slate import masked
 
 INFINITY: Final = float("inf")
 MAX_CELLS: Final = 1 << 18  # requests x experts judged in one piece, which bounds the memory of a batch
-SIZES: Final = itemgetter("text", "context_tokens", "max_output_tokens", "budget_usd", "risk")
 # What decides the lane of a request, whatever its sizes.
 ALIKE: Final = itemgetter(
     "task_type",
@@ -149,15 +148,16 @@ def _sheet_of(requests: Sequence[RoutingRequest]) -> _Sheet:
     values = [request.__dict__ for request in requests]
     kinds: dict[Any, int] = {}
     kind = [kinds.setdefault(asked, len(kinds)) for asked in map(ALIKE, values)]
-    texts, extra, ceilings, budgets, risks = zip(*map(SIZES, values), strict=True) if values else ((),) * 5
-    pairs = zip(texts, risks, strict=True)
+    texts = [each["text"] for each in values]
+    ceilings, budgets = [each["max_output_tokens"] for each in values], [each["budget_usd"] for each in values]
+    pairs = zip(texts, [each["risk"] for each in values], strict=True)
     return _Sheet(
         kind=np.array(kind, dtype=np.int64),
         ascii=np.array([text.isascii() for text in texts], dtype=np.bool_),
         risky=np.array([risk is None and mentions_high_risk(text.lower()) for text, risk in pairs], dtype=np.bool_),
         chars=np.array([len(text) for text in texts], dtype=np.int64),
         spaces=np.array([text.count(" ") for text in texts], dtype=np.int64),
-        extra=np.array(extra, dtype=np.int64),
+        extra=np.array([each["context_tokens"] for each in values], dtype=np.int64),
         ceiling=np.array([INFINITY if ceiling is None else ceiling for ceiling in ceilings], dtype=np.float64),
         budget=np.array([INFINITY if budget is None else float(budget) for budget in budgets], dtype=np.float64),
     )

@@ -26,7 +26,14 @@ SCRIPT_SAMPLE_CHARS: Final = 400
 
 CODE_MARKS: Final = ("```", "def ", "();", " => ", "import ", "class ")
 URGENT: Final = ("urgent", "asap", "immediately")
-HIGH_RISK: Final = ("password", "credential", "medical", "patient", "social security", "credit card", "secret")
+# Stems that make a text risky, behind the letters that they share: most texts hold none of those, and are done.
+HIGH_RISK: Final = (
+    ("passw", ("password",)),
+    ("cred", ("credential", "credit card")),
+    ("medical", ("medical",)),
+    ("patient", ("patient",)),
+    ("sec", ("secret", "social security")),
+)
 
 TASK_STEMS: Final[Mapping[TaskType, tuple[str, ...]]] = {
     TaskType.CODE_GENERATION: ("implement", "write a function", "write code", "write a script", "build a", "program"),
@@ -116,8 +123,8 @@ def estimate_ascii(chars: Ints, spaces: Ints) -> Ints:
 
 def mentions_high_risk(lowered: str) -> bool:
     """Whether a text in lower case holds a word that makes its handling risky."""
-    for stem in HIGH_RISK:  # noqa: SIM110 - a generator costs twice as much here
-        if stem in lowered:
+    for letters, stems in HIGH_RISK:  # noqa: SIM110 - a generator costs twice as much here
+        if letters in lowered and any(stem in lowered for stem in stems):
             return True
     return False
 

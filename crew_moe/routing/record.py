@@ -123,7 +123,9 @@ def _read_tenant(row: Mapping[str, Any], policy: Policy) -> bool:
 
 
 def _figures(row: Mapping[str, Any]) -> Figures:
-    values: dict[str, Any] = {name: np.array(value) if isinstance(value, list) else value for name, value in row.items()}
+    values: dict[str, Any] = {
+        name: np.array(value) if isinstance(value, list) else value for name, value in row.items()
+    }
     prices = Prices(*(values.pop(name) for name in Prices._fields))
     return Figures(prices=prices, **values)
 

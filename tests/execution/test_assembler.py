@@ -109,7 +109,10 @@ def test_event_that_is_no_json_is_malformed() -> None:
     assert failed.value.error_class is ErrorClass.MALFORMED
 
 
-@given(words=st.lists(st.text(max_size=4), min_size=1).filter(any), stops=st.lists(st.text(min_size=1, max_size=2), max_size=2))
+@given(
+    words=st.lists(st.text(max_size=4), min_size=1).filter(any),
+    stops=st.lists(st.text(min_size=1, max_size=2), max_size=2),
+)
 def test_what_was_given_out_is_the_text_of_the_reply(words: list[str], stops: list[str]) -> None:
     text, reply = assembled(*(delta(content=word) for word in words), delta("stop"), stop=tuple(stops))
 
