@@ -9,9 +9,11 @@ from typing import Final
 from crew_moe.domain.snapshot import Performance, Snapshot
 from crew_moe.ports import Clock, StateStore
 from crew_moe.routing.board import Board
+from crew_moe.state.forking import survives_fork
 
 REFRESH_S: Final = 0.025
 SHARE_OF_TIME: Final = 0.02  # a snapshot that takes long is taken more rarely
+AGES_S: Final = 60.0
 SETTLING_CALLS: Final = 20.0  # calls before a provider's share counts in full
 
 
@@ -19,7 +21,8 @@ class Boards:
     """Hands out the current Board. Asking is cheap: a clock reading, and the store's version every few milliseconds.
 
     A change in the store (an outcome, an open breaker, a pin) shows within REFRESH_S, or 50 times what taking a
-    snapshot costs, whichever is longer; a breaker whose ejection ends by time alone shows as soon.
+    snapshot costs, whichever is longer; an ejection or a pin that ends by time alone shows as soon. Records fade with
+    age, so a snapshot is taken again every AGES_S even if nothing happened.
     """
 
     def __init__(self, board: Board, state: StateStore, clock: Clock) -> None:
@@ -28,9 +31,14 @@ class Boards:
         self._clock = clock
         self._version = -1
         self._due = 0.0
-        self._recovers: float | None = None
-        self._lock = threading.Lock()
+        self._ends = 0.0
+        self.begin_anew()
+        survives_fork(self)
         self.refresh()
+
+    def begin_anew(self) -> None:
+        """After a fork: the parent's lock may be held by a thread that the child does not have."""
+        self._lock = threading.Lock()
 
     def current(self) -> Board:
         if self._clock.monotonic() >= self._due:
@@ -44,7 +52,7 @@ class Boards:
         try:
             began = self._clock.monotonic()
             version = self._state.version()
-            if force or version != self._version or self._recovered(began):
+            if force or version != self._version or began >= self._ends:
                 self._board = self._board.renewed(self._snapshot(version))
                 self._version = version
             now = self._clock.monotonic()
@@ -56,19 +64,18 @@ class Boards:
         now = self._clock.now()
         performance = self._state.performance(now)
         breakers = self._state.breakers()
-        ends = [breaker.until for breaker in breakers.values() if breaker.until is not None and breaker.until > now]
-        self._recovers = self._clock.monotonic() + (min(ends) - now).total_seconds() if ends else None
+        pins = self._state.pins(now)
+        ends = [breaker.until for breaker in breakers.values()] + [pin.expires_at for pin in pins]
+        left = [(end - now).total_seconds() for end in ends if end is not None and end > now]
+        self._ends = self._clock.monotonic() + min([AGES_S, *left])
         return Snapshot(
             version=version,
             taken_at=now,
             performance=performance,
             breakers=breakers,
-            pins=self._state.pins(now),
+            pins=pins,
             provider_share=shares(performance, self._board),
         )
-
-    def _recovered(self, monotonic: float) -> bool:
-        return self._recovers is not None and monotonic >= self._recovers
 
 
 def shares(performance: Mapping[tuple[str, str], Performance], board: Board) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from crew_moe.domain.outcome import Attempt, Feedback, Outcome, Sample
 from crew_moe.domain.registry import Registry
-from crew_moe.errors import StateError, UnknownDecision
+from crew_moe.errors import InvalidRequest, StateError, UnknownDecision
 from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
 from crew_moe.routing.batch_record import row_in_batch
 from crew_moe.state.breaker import expert_key, provider_key
@@ -77,11 +77,17 @@ class Outcomes:
         return True
 
     def feedback(self, feedback: Feedback) -> bool:
-        """Take a judgement of the answer; its quality moves the record of who served. False if known already."""
+        """Take a judgement of the answer; its quality moves the record of who served. False if known already.
+
+        Raises InvalidRequest where nobody did: there is no answer to judge.
+        """
         row = self.decision(feedback.decision_id)
         served = [entry["expert_id"] for entry in self.served(feedback.decision_id) if entry["success"]]
+        expert_id = served[-1] if served else row.get("expert_id")
+        if expert_id is None:
+            raise InvalidRequest("nobody served this decision: there is no answer to judge", where="decision_id")
         sample = Sample(
-            expert_id=served[-1] if served else row["expert_id"],
+            expert_id=expert_id,
             task_type=row["task_type"],
             success=None,
             quality=feedback.quality,

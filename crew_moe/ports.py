@@ -96,8 +96,11 @@ class StateStore(Protocol):
 class DecisionLog(Protocol):
     """Append-only record of decisions. `append` never blocks on storage; rows may be read at once."""
 
-    def append(self, decision_id: str, row: Callable[[], Mapping[str, Any]]) -> None:
-        """Take one record; `row` builds its JSON-ready mapping later, on the writer's thread or for a reader."""
+    def append(self, decision_id: str, row: Callable[[], Mapping[str, Any]], *, decisions: int = 1) -> None:
+        """Take one record; `row` builds its JSON-ready mapping later, on the writer's thread or for a reader.
+
+        `decisions` is how many it holds: what a log keeps in memory is bounded by them, not by records.
+        """
 
     def get(self, decision_id: str) -> Mapping[str, Any] | None: ...
 

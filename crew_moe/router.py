@@ -6,12 +6,11 @@ routing, what is tried and given up in execution, what is remembered in state.
 
 from __future__ import annotations
 
-import itertools
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -29,6 +28,7 @@ from crew_moe.domain.snapshot import Pin, Snapshot
 from crew_moe.domain.task import TaskType
 from crew_moe.errors import InvalidRequest
 from crew_moe.explanation import Explanation, explain
+from crew_moe.ids import DecisionIds
 from crew_moe.outcomes import Outcomes
 from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
 from crew_moe.routing.batch import Decisions, decide_batch
@@ -50,8 +50,26 @@ class Router:
     """Decides, calls, records and explains. One per process or many over one store; safe for threads and forks.
 
     `decide` advises on the whole catalogue. Calls (`complete`, crews) go only to experts that can be called: not
-    retired, and with their key in the environment; `live=True` makes `decide` keep to those too. With a `base_url` every
-    remote expert is reached there, without a key.
+    retired, and with their key in the environment; `live=True` makes `decide` keep to those too. With a `base_url`
+    every remote expert is reached there, without a key.
+
+    >>> from crew_moe import Feedback, Outcome, RoutingRequest
+    >>> router = Router.from_config(state=":memory:")
+    >>> request = RoutingRequest(
+    ...     task_type="code_generation",
+    ...     text="Implement authentication API",
+    ...     budget_usd="0.01",
+    ...     min_quality=0.85,
+    ...     requires=["tools"],
+    ... )
+    >>> decision = router.decide(request)
+    >>> print(f"{decision.expert_id} for ${decision.estimated_cost_usd:f}, {decision.confidence:.0%} sure")
+    claude-sonnet-4 for $0.005124, 56% sure
+    >>> served = Outcome(decision_id=decision.decision_id, expert_id=decision.expert_id, success=True, latency_ms=1200)
+    >>> router.record(served)
+    True
+    >>> router.feedback(Feedback(decision_id=decision.decision_id, source="client-7", quality=0.92, pr_merged=True))
+    True
     """
 
     def __init__(
@@ -74,14 +92,13 @@ class Router:
         self.clock = clock or SystemClock()
         self.sink = sink or LogSink()
         self._base_url = base_url
-        self._log_key = log_key or secrets.token_bytes(16)
+        self._log_key = blake2b(log_key).digest() if log_key else secrets.token_bytes(64)  # as long as blake2b takes
         advice = self._board(live=live)
         self._boards = Boards(advice, state, self.clock)
         callable_now = live or base_url is not None
         self._calling = self._boards if callable_now else Boards(self._board(live=True), state, self.clock)
         self.outcomes = Outcomes(registry=registry, state=state, log=log, clock=self.clock, sink=self.sink)
-        self._renumber()
-        os.register_at_fork(after_in_child=self._renumber)
+        self._new_id = DecisionIds()
 
     @classmethod
     def from_config(
@@ -142,7 +159,7 @@ class Router:
         decisions = decide_batch(
             requests, self._boards.current(), batch_id=batch_id, now=self.clock.now(), new_seed=_new_seed
         )
-        self.log.append(batch_id, decisions.record.row)
+        self.log.append(batch_id, decisions.record.row, decisions=max(1, len(decisions)))
         return decisions
 
     # ---- calling --------------------------------------------------------------------------------------------------
@@ -208,7 +225,10 @@ class Router:
         return self.outcomes.record(outcome)
 
     def feedback(self, feedback: Feedback) -> bool:
-        """Take a judgement of the answer; False when this source judged this decision before. Raises UnknownDecision."""
+        """Take a judgement of the answer; False when this source judged this decision before.
+
+        Raises UnknownDecision, and InvalidRequest where nobody answered.
+        """
         return self.outcomes.feedback(feedback)
 
     # ---- looking --------------------------------------------------------------------------------------------------
@@ -227,7 +247,7 @@ class Router:
         return standings(self._boards.current(), request, top)
 
     def stats(self) -> dict[str, Any]:
-        """Figures about this router: decisions made here, recorded calls by expert, versions, the log."""
+        """Figures of this router and its store: versions, recorded calls by expert, open breakers, pins, the log."""
         self._boards.refresh(force=True)
         board = self._boards.current()
         return {
@@ -318,14 +338,6 @@ class Router:
     def _refresh(self) -> None:
         for boards in (self._boards, self._calling):
             boards.refresh(force=True)
-
-    def _renumber(self) -> None:
-        """Decision ids are unique over processes, forked ones too, and can't be guessed."""
-        self._prefix = f"d-{secrets.token_hex(8)}-"
-        self._numbers = itertools.count(1)
-
-    def _new_id(self) -> str:
-        return f"{self._prefix}{next(self._numbers)}"
 
     def _url_of(self, expert: Expert) -> str | None:
         given = self._base_url

@@ -12,7 +12,7 @@ from crew_moe.domain.money import to_nano
 from crew_moe.domain.outcome import Completion
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.request import RoutingRequest
-from crew_moe.errors import InvalidRequest
+from crew_moe.errors import InvalidRequest, NotAvailable
 from crew_moe.execution.conversation import text_of
 from crew_moe.execution.route import Answer, Route
 from crew_moe.execution.spend import size_of
@@ -28,6 +28,8 @@ def prepare(
 
     Without messages the request's text is the one message of the user. Raises InvalidRequest for an unknown option.
     """
+    if request.parallel:
+        raise NotAvailable("parallel", where="complete")
     for name in options:
         if name not in OPTIONS:
             raise InvalidRequest(f"unknown option '{name}'", where="complete", value=name, allowed=OPTIONS)

@@ -23,7 +23,7 @@ GENESIS: Final = "0" * 64
 CLOSING: Final = ""  # the decision id of a writer's last row; no decision has it
 
 RowBuilder = Callable[[], Mapping[str, Any]]
-Entry = tuple[int, str, RowBuilder]  # (sequence, decision id, builder): a plain tuple, made once per decision
+Entry = tuple[int, str, RowBuilder, int]  # (sequence, id, builder, decisions): a plain tuple, made once per decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,22 +151,25 @@ def _digest(schema_version: int, writer: str, sequence: int, previous: str, deci
 class Backlog:
     """Rows in the order they were taken, each found by its decision id at once; the owner holds the lock."""
 
-    __slots__ = ("_by_id", "_entries")
+    __slots__ = ("_by_id", "_entries", "decisions")
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
         self._by_id: dict[str, Entry] = {}
+        self.decisions = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def push(self, entry: Entry) -> None:
         self._entries.append(entry)
+        self.decisions += entry[3]
         self._by_id[entry[1]] = entry
 
     def pop(self) -> None:
         """Forget the oldest row."""
         entry = self._entries.popleft()
+        self.decisions -= entry[3]
         if self._by_id.get(entry[1]) is entry:  # not when a later row has the same id
             del self._by_id[entry[1]]
 

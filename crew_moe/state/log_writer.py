@@ -75,14 +75,15 @@ class LogWriter:
         self._urgent = False
         self._thread: threading.Thread | None = None
 
-    def append(self, decision_id: str, row: RowBuilder) -> None:
+    def append(self, decision_id: str, row: RowBuilder, *, decisions: int = 1) -> None:
         """Take one row; costs about a microsecond, whatever storage does."""
         with self._wake:
             self._taken += 1
-            if self._closed or len(self._rows) >= self._capacity:
+            full = len(self._rows) and self._rows.decisions + decisions > self._capacity
+            if self._closed or full:
                 self.dropped += 1
                 return
-            self._rows.push((self._taken, decision_id, row))
+            self._rows.push((self._taken, decision_id, row, decisions))
             if self._idle:
                 self._rouse()
 
@@ -114,7 +115,7 @@ class LogWriter:
         with self._wake:
             if self._taken and not self._closed:
                 self._taken += 1
-                self._rows.push((self._taken, CLOSING, closing_row))
+                self._rows.push((self._taken, CLOSING, closing_row, 1))
                 self._rouse()
             self._closed = True
             thread = self._thread
@@ -157,7 +158,7 @@ class LogWriter:
         """The rows linked to the last stored one; a row that can't be built is counted and left out."""
         envelopes: list[Envelope] = []
         previous = self._head
-        for sequence, decision_id, build in entries:
+        for sequence, decision_id, build, _ in entries:
             try:
                 envelope = seal(self.writer_id, sequence, previous, decision_id, canonical(build()))
             except Exception as error:  # noqa: BLE001 - the thread's edge: a caller's builder may raise anything

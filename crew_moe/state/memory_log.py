@@ -47,11 +47,11 @@ class MemoryLog:
         self._lock = threading.Lock()
         self._chaining = threading.Lock()
 
-    def append(self, decision_id: str, row: RowBuilder) -> None:
+    def append(self, decision_id: str, row: RowBuilder, *, decisions: int = 1) -> None:
         """Take one row; after `close` it is left out."""
         with self._lock:
             if not self._closed:
-                self._push(decision_id, row)
+                self._push(decision_id, row, decisions)
 
     def get(self, decision_id: str) -> Mapping[str, Any] | None:
         """The newest row of that id, or None."""
@@ -65,7 +65,7 @@ class MemoryLog:
         """The newest rows, newest first."""
         with self._lock:
             entries = self._rows.newest(count + 1)
-        return [read_row(build) for _, decision_id, build in entries if decision_id != CLOSING][:count]
+        return [read_row(build) for _, decision_id, build, _ in entries if decision_id != CLOSING][:count]
 
     def chain(self) -> Iterator[Envelope]:
         """Every kept row in its envelope, oldest first, for decision_log.verify."""
@@ -74,7 +74,7 @@ class MemoryLog:
                 entries = self._rows.all()
             envelopes: list[Envelope] = []
             head = self._head
-            for sequence, decision_id, build in entries:
+            for sequence, decision_id, build, _ in entries:
                 linked = self._previous.get(sequence)
                 previous = head if linked is None else linked
                 envelopes.append(seal(self._writer, sequence, previous, decision_id, canonical(build())))
@@ -93,8 +93,9 @@ class MemoryLog:
                 self._push(CLOSING, closing_row)
             self._closed = True
 
-    def _push(self, decision_id: str, row: RowBuilder) -> None:
+    def _push(self, decision_id: str, row: RowBuilder, decisions: int = 1) -> None:
+        """Forget the oldest rows until this one has room; one that fills the log alone is kept alone."""
         self._taken += 1
-        if len(self._rows) >= self._capacity:
+        while len(self._rows) and self._rows.decisions + decisions > self._capacity:
             self._rows.pop()
-        self._rows.push((self._taken, decision_id, row))
+        self._rows.push((self._taken, decision_id, row, decisions))

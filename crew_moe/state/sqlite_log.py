@@ -42,9 +42,9 @@ class SQLiteLog:
         """Rows of this process that could not be built."""
         return self._writer.failed
 
-    def append(self, decision_id: str, row: RowBuilder) -> None:
+    def append(self, decision_id: str, row: RowBuilder, *, decisions: int = 1) -> None:
         """Take one row; it is stored within about 50 ms."""
-        self._writer.append(decision_id, row)
+        self._writer.append(decision_id, row, decisions=decisions)
 
     def get(self, decision_id: str) -> Mapping[str, Any] | None:
         """The newest row of that id, or None."""
@@ -62,11 +62,11 @@ class SQLiteLog:
         """The newest rows, newest first."""
         # The queue first: a row that is stored in between is then seen twice, and never missed.
         queued = self._writer.newest(count)
-        seen = {(self._writer.writer_id, sequence) for sequence, _, _ in queued}
+        seen = {(self._writer.writer_id, sequence) for sequence, _, _, _ in queued}
         query = "SELECT writer, sequence, row FROM decisions WHERE decision_id <> ? ORDER BY id DESC LIMIT ?"
         with self._database.reading() as connection:
             stored = connection.execute(query, (CLOSING, count + len(queued))).fetchall()
-        rows = [read_row(build) for _, decision_id, build in queued if decision_id != CLOSING]
+        rows = [read_row(build) for _, decision_id, build, _ in queued if decision_id != CLOSING]
         rows += [_parsed(row) for writer, sequence, row in stored if (writer, sequence) not in seen]
         return rows[:count]
 

@@ -111,7 +111,7 @@ def test_rows_are_visible_until_they_are_stored(make: Callable[..., LogWriter], 
     _stop_in_a_commit(writer, disk)
     _append(writer, 1)
 
-    assert [decision_id for _, decision_id, _ in writer.newest(5)] == ["d1", "d0"]
+    assert [decision_id for _, decision_id, _, _ in writer.newest(5)] == ["d1", "d0"]
     assert writer.find("d0") is not None
     disk.may_go_on.set()
     writer.flush()

@@ -54,7 +54,7 @@ def test_rows_of_other_processes_are_read_when_they_are_stored(log: SQLiteLog, p
 
 def test_row_stored_while_the_tail_is_read_is_seen_once(log: SQLiteLog, monkeypatch: pytest.MonkeyPatch) -> None:
     _fill(log, 1)
-    monkeypatch.setattr(log._writer, "newest", lambda _: [(1, "d1", row_of(1))])
+    monkeypatch.setattr(log._writer, "newest", lambda _: [(1, "d1", row_of(1), 1)])
 
     assert [row["decision_id"] for row in log.tail(5)] == ["d1"]
 
