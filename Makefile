@@ -40,7 +40,7 @@ help: ## Show this list
 
 install: .venv/.ready-dev ## Make the development environment in .venv
 
-run: .venv/.ready-run ## Run the demo crew on simulated providers (RUN_FLAGS="--json", RUN_FLAGS="my.pdf")
+run: .venv/.ready-run ## Run the demo crew on simulated providers (RUN_FLAGS="--json", RUN_FLAGS="my.txt")
 	@$(BIN)/crew-moe run $(RUN_FLAGS)
 
 test: .venv/.ready-dev ## Run the tests; hold the branch coverage of the deciding core
