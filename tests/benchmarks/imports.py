@@ -31,15 +31,15 @@ def imports(*, runs: int) -> Iterator[Figure]:
             if number:
                 seen[name].append((time.perf_counter() - start) * 1e3)
     bare = median(seen[BARE])
-    bare_mb = _rss_mb(STATEMENTS[BARE])
+    bare_mib = _rss_mib(STATEMENTS[BARE])
     figure = partial(Figure, group=f"import: median of {runs} interpreters, in turns", unit="ms")
-    yield figure(name=BARE, value=bare, note=f"{bare_mb:.1f} MB")
+    yield figure(name=BARE, value=bare, note=f"{bare_mib:.1f} MiB")
     for name in list(STATEMENTS)[1:]:
         at_most = 50.0 if name == "import crew_moe" else None
-        note = f"over bare Python; +{_rss_mb(STATEMENTS[name]) - bare_mb:.1f} MB"
+        note = f"over bare Python; +{_rss_mib(STATEMENTS[name]) - bare_mib:.1f} MiB"
         yield figure(name=name, value=median(seen[name]) - bare, at_most=at_most, note=note)
 
 
-def _rss_mb(statement: str) -> float:
+def _rss_mib(statement: str) -> float:
     done = subprocess.run([sys.executable, "-c", statement + RSS], check=True, capture_output=True, text=True)
-    return int(done.stdout) * 4096 / 1e6
+    return int(done.stdout) * 4096 / 2**20

@@ -65,7 +65,7 @@ def cpu_s(call: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-def rss_mb() -> float:
-    """Resident memory of this process, in megabytes (10^6 bytes)."""
+def rss_mib() -> float:
+    """Resident memory of this process, in MiB (2^20 bytes)."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * PAGE_KIB * 1024 / 1e6
+    return pages * PAGE_KIB / 1024

@@ -14,8 +14,8 @@ from tests.benchmarks.figure import Figure
 WORKER: Final = "tests.benchmarks.memory_worker"
 ANCHOR: Final = """
 import numpy, pydantic, structlog, yaml
-from tests.benchmarks.measure import rss_mb
-print(rss_mb())
+from tests.benchmarks.measure import rss_mib
+print(rss_mib())
 """
 
 
@@ -25,11 +25,11 @@ def memory(*, decisions: int, traced: int) -> Iterator[Figure]:
     plain = json.loads(_fresh("-m", WORKER, str(decisions)))
     seen = json.loads(_fresh("-m", WORKER, str(traced), "--trace"))
     figure = partial(Figure, group=f"memory: state and log in memory, {decisions:,} decisions")
-    growth = plain["after_mb"] - plain["half_mb"]
-    yield figure(name="numpy, pydantic, structlog and yaml alone", value=anchor, unit="MB", note="RSS")
-    yield figure(name="router ready", value=plain["ready_mb"], unit="MB", note="RSS")
-    yield figure(name="after them", value=plain["after_mb"], unit="MB", at_most=60.0, note="RSS")
-    yield figure(name="  growth", value=growth, unit="MB", at_most=1.0, note="RSS, second half of them")
+    growth = plain["after_mib"] - plain["half_mib"]
+    yield figure(name="numpy, pydantic, structlog and yaml alone", value=anchor, unit="MiB", note="RSS")
+    yield figure(name="router ready", value=plain["ready_mib"], unit="MiB", note="RSS")
+    yield figure(name="after them", value=plain["after_mib"], unit="MiB", at_most=60.0, note="RSS")
+    yield figure(name="  growth", value=growth, unit="MiB", at_most=1.0, note="RSS, second half of them")
     note = f"Python objects, second half of {traced:,} decisions"
     yield figure(name="  growth of objects", value=seen["grown_kb"], unit="kB", at_most=64.0, note=note)
 

@@ -9,7 +9,7 @@ import tracemalloc
 
 from crew_moe import Router, RoutingRequest
 from tests.benchmarks.material import fields_of, unseen_fields_of
-from tests.benchmarks.measure import rss_mb
+from tests.benchmarks.measure import rss_mib
 
 CHARS = 200
 UNSEEN_EVERY = 20  # one request in so many has needs that no other had
@@ -21,7 +21,7 @@ def measure(decisions: int, *, trace: bool) -> dict[str, float]:
     The memo of what needs allow is full or empty at any moment, so traced objects are those of known needs.
     """
     router = Router.from_config(state=":memory:")
-    ready_mb = rss_mb()
+    ready_mib = rss_mib()
     if trace:
         tracemalloc.start()
 
@@ -33,11 +33,11 @@ def measure(decisions: int, *, trace: bool) -> dict[str, float]:
     half = decisions // 2
     run(0, decisions - half)
     gc.collect()
-    half_mb, half_bytes = rss_mb(), tracemalloc.get_traced_memory()[0]
+    half_mib, half_bytes = rss_mib(), tracemalloc.get_traced_memory()[0]
     run(decisions - half, half)
     gc.collect()
     grown_kb = (tracemalloc.get_traced_memory()[0] - half_bytes) / 1e3
-    return {"ready_mb": ready_mb, "half_mb": half_mb, "after_mb": rss_mb(), "grown_kb": grown_kb}
+    return {"ready_mib": ready_mib, "half_mib": half_mib, "after_mib": rss_mib(), "grown_kb": grown_kb}
 
 
 if __name__ == "__main__":
