@@ -88,7 +88,7 @@ class Board:
     def _experience(self, task_type: TaskType) -> Experience:
         found = self.experiences.get(task_type)
         if found is None:
-            found = experience_of(self.columns, self.policy, self.snapshot.performance, task_type)
+            found = experience_of(self.columns, self.policy, self.snapshot, task_type)
             self.experiences[task_type] = found
         return found
 

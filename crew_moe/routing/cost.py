@@ -37,7 +37,9 @@ def prices_of(columns: Columns, experience: Experience) -> Prices:
     """Cost coefficients of every expert for one task type."""
     if not experience.tokens.any():
         return Prices(columns.input_nano, columns.output_nano, None)
-    return Prices(columns.input_nano, columns.output_nano * experience.trust, columns.output_nano * experience.tokens)
+    return Prices(
+        columns.input_nano, columns.output_nano * experience.multiplier, columns.output_nano * experience.tokens
+    )
 
 
 def cost_of(prices: Prices, input_tokens: float | Floats, output_tokens: float | Floats) -> Floats:

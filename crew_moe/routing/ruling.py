@@ -76,9 +76,7 @@ class Ruling(NamedTuple):
         field, chosen = self.field, self.position
         rivals = [float(field.ranking[position]) for position in fitting(field).tolist() if position != chosen]
         lead = CLEAR_LEAD if not rivals else float(field.ranking[chosen]) - max(rivals)
-        scene = self.lane.scene
-        samples = float(scene.experience.samples[self.lane.members[chosen]])
-        known = samples / (samples + scene.policy.thresholds.history_samples)
+        known = float(self.lane.scene.experience.trusted[self.lane.members[chosen]])
         clear = min(1.0, max(0.0, lead / CLEAR_LEAD))
         return self.features.task_confidence * (0.5 + 0.3 * clear + 0.2 * known)
 

@@ -46,7 +46,7 @@ def test_a_lane_keeps_no_more_of_a_snapshot_than_it_reads() -> None:
     decided(on)
 
     assert list(on.experiences) == ["planning"]
-    assert on.experiences[TaskType.PLANNING].samples[on.columns.index["gpt-4o"]] > 0
+    assert on.experiences[TaskType.PLANNING].trusted[on.columns.index["gpt-4o"]] > 0
 
 
 def test_a_request_is_not_what_a_lane_is_remembered_by() -> None:

@@ -116,7 +116,7 @@ def test_other_experts_are_spared(registry: Registry, ask: Ask) -> None:
 
 
 def test_shipped_outage_strikes_one_provider(registry: Registry, ask: Ask) -> None:
-    with simulate("fixtures/scripts/outage.yaml", registry=registry, speed=0) as sim:
+    with simulate("fixtures/outage.yaml", registry=registry, speed=0) as sim:
         statuses = {model: ask(sim.base_url, model).status_code for model in ("claude-opus-4", "gpt-4o")}
 
     assert statuses == {"claude-opus-4": 500, "gpt-4o": 200}

@@ -9,7 +9,7 @@ from crew_moe.domain.registry import Registry
 from crew_moe.errors import ConfigError
 from crew_moe.sim.script import DEFAULT_SPEED, Rule, Script, load_script, subjects
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "fixtures" / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[2] / "fixtures"
 
 
 @pytest.mark.parametrize("name", ["outage", "degraded", "storm"])
