@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from crew_moe.boards import Boards
 from crew_moe.catalog import load_policy, load_registry
 from crew_moe.clock import SystemClock
+from crew_moe.domain.address import BaseUrl
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.expert import Expert, Transport
 from crew_moe.domain.outcome import Completion, Feedback, Outcome
@@ -91,7 +92,7 @@ class Router:
         self.log = log
         self.clock = clock or SystemClock()
         self.sink = sink or LogSink()
-        self._base_url = base_url
+        self._base_url = BaseUrl.read(base_url)
         self._log_key = blake2b(log_key).digest() if log_key else secrets.token_bytes(64)  # as long as blake2b takes
         advice = self._board(live=live)
         self._boards = Boards(advice, state, self.clock)
@@ -340,10 +341,9 @@ class Router:
             boards.refresh(force=True)
 
     def _url_of(self, expert: Expert) -> str | None:
-        given = self._base_url
-        if given is None or expert.is_local:
+        if self._base_url is None or expert.is_local:
             return base_url(expert)
-        return given if isinstance(given, str) else given.get(expert.provider)
+        return self._base_url.of(expert.provider)
 
     def _key_of(self, expert: Expert) -> str | None:
         return api_key(expert) if self._base_url is None or expert.is_local else None

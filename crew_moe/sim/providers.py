@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from crew_moe.catalog import load_registry
+from crew_moe.domain.address import BaseUrl
 from crew_moe.domain.outcome import Usage
 from crew_moe.domain.registry import Registry
 from crew_moe.errors import InvalidInput, SimulationError
@@ -51,9 +52,10 @@ class _Running:
 class Simulation:
     """Simulated providers on loopback; see `simulate`. Its methods may be called from any thread.
 
-    `base_url` serves every expert. A call to a dead one is read and then reset without a byte of an answer, because
-    only the request says whom it is for. `base_url_of(provider)` serves one provider on a port of its own, which is
-    closed while the provider is dead: connections are refused.
+    `base_url` serves every expert. `base_url_of(provider)` serves one provider on a port of its own, which is closed
+    while the provider is dead: connections are refused. A router finds those ports in `base_url` by itself; whoever
+    sends a dead provider's request to the shared port has it read and then reset without a byte of an answer, because
+    only the request says whom it is for.
     """
 
     def __init__(self, *, registry: Registry, script: Script, clock: Clock, port: int = 0) -> None:
@@ -66,8 +68,10 @@ class Simulation:
         self._running: _Running | None = None
 
     @property
-    def base_url(self) -> str:
-        return self._alive().server.url(None)
+    def base_url(self) -> BaseUrl:
+        """The address of every expert; a router that is given it calls each provider on the provider's own port."""
+        server = self._alive().server
+        return BaseUrl(server.url(None), {provider: server.url(provider) for provider in self.registry.providers})
 
     def base_url_of(self, provider: str) -> str:
         if provider not in self.registry.providers:
