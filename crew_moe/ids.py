@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import secrets
+import os
 
 from crew_moe.state.forking import survives_fork
 
@@ -17,7 +17,7 @@ class DecisionIds:
 
     def begin_anew(self) -> None:
         """A forked child numbers its own."""
-        self._prefix = f"d-{secrets.token_hex(8)}-"
+        self._prefix = f"d-{os.urandom(8).hex()}-"
         self._numbers = itertools.count(1)
 
     def __call__(self) -> str:

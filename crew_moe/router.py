@@ -6,11 +6,10 @@ routing, what is tried and given up in execution, what is remembered in state.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +19,7 @@ from crew_moe.catalog import load_policy, load_registry
 from crew_moe.clock import SystemClock
 from crew_moe.domain.address import BaseUrl
 from crew_moe.domain.decision import Decision, Infeasible
+from crew_moe.domain.digest import MAX_KEY_BYTES, digest
 from crew_moe.domain.expert import Expert, Transport
 from crew_moe.domain.outcome import Completion, Feedback, Outcome
 from crew_moe.domain.policy import Policy
@@ -35,7 +35,7 @@ from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
 from crew_moe.routing.batch import Decisions, decide_batch
 from crew_moe.routing.board import Board, board_of
 from crew_moe.routing.engine import decide
-from crew_moe.routing.record import LogEntry, digest, identity_of
+from crew_moe.routing.record import LogEntry, identity_of
 from crew_moe.routing.reports import ExpertHealth, Standing, health_of, outcome_counts, standings
 from crew_moe.settings import api_key, base_url, has_credentials, read_settings
 from crew_moe.state import open_log, open_state
@@ -84,7 +84,7 @@ class Router:
         sink: EventSink | None = None,
         live: bool = False,
         base_url: str | Mapping[str, str] | None = None,
-        log_key: bytes = b"",
+        log_key: str = "",
     ) -> None:
         self.registry = registry
         self.policy = policy
@@ -93,7 +93,7 @@ class Router:
         self.clock = clock or SystemClock()
         self.sink = sink or LogSink()
         self._base_url = BaseUrl.read(base_url)
-        self._log_key = blake2b(log_key).digest() if log_key else secrets.token_bytes(64)  # as long as blake2b takes
+        self._log_key = digest(log_key, size=MAX_KEY_BYTES) if log_key else os.urandom(MAX_KEY_BYTES)
         advice = self._board(live=live)
         self._boards = Boards(advice, state, self.clock)
         callable_now = live or base_url is not None
@@ -131,7 +131,7 @@ class Router:
             sink=sink,
             live=live,
             base_url=base_url,
-            log_key=settings.log_key.encode(),
+            log_key=settings.log_key,
         )
 
     # ---- deciding -------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class Router:
             request, boards.current(), decision_id=self._new_id(), now=self.clock.now(), new_seed=_new_seed
         )
         key = self._log_key
-        entry = LogEntry(decision, digest(request.text, key), identity_of(request), key)
+        entry = LogEntry(decision, digest(request.text, key=key), identity_of(request), key)
         self.log.append(decision.decision_id, entry)
         return decision
 
@@ -350,7 +350,7 @@ class Router:
 
 
 def _new_seed() -> int:
-    return secrets.randbits(62)
+    return int.from_bytes(os.urandom(8), "big") >> 2
 
 
 def _known_task(word: str) -> TaskType:

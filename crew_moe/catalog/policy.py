@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from crew_moe.catalog.locate import layers
 from crew_moe.catalog.parse import parse_layers
 from crew_moe.catalog.schema import MatchEntry, PolicyFile, ProfileEntry, RuleEntry, TaskEntry
+from crew_moe.domain.digest import digest
 from crew_moe.domain.policy import (
     BreakerPolicy,
     CostPolicy,
@@ -39,10 +39,10 @@ def load_policy(config: Path | None, registry: Registry, strategies: Iterable[st
     files = layers(FILE, config)
     parsed = parse_layers(files, PolicyFile)
     _check(parsed, registry, tuple(strategies), str(files[-1]))
-    digest = hashlib.sha256(parsed.model_dump_json().encode()).hexdigest()[:12]
+    version = digest(parsed.model_dump_json(), size=6).hex()
     return Policy(
         name=parsed.name,
-        version=f"{parsed.name}@{digest}",
+        version=f"{parsed.name}@{version}",
         strategy=parsed.strategy,
         weights=Weights(**parsed.weights.model_dump()),
         thresholds=Thresholds(**parsed.thresholds.model_dump()),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from crew_moe.domain.digest import digest
 from crew_moe.domain.expert import Expert
 from crew_moe.errors import UnknownExpert
 
@@ -32,10 +32,10 @@ class Registry:
 
     @cached_property
     def digest(self) -> str:
-        """Hex SHA-256 (first 16 digits) of the whole catalogue in canonical JSON."""
+        """16 hex digits that name the whole catalogue, by its canonical JSON."""
         rows = [_plain(asdict(expert)) for expert in self.experts]
         text = json.dumps(rows, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(text, size=8).hex()
 
     def __getitem__(self, expert_id: str) -> Expert:
         found = self.by_id.get(expert_id)

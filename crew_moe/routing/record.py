@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
 
 from crew_moe.domain.decision import Decision, Infeasible
+from crew_moe.domain.digest import digest
 from crew_moe.domain.features import Features
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.request import RoutingRequest
@@ -35,11 +35,6 @@ IDENTITY_VALUES: Final = itemgetter(*IDENTITY)
 Identity = tuple[str | None, ...]
 
 
-def digest(text: str, key: bytes) -> bytes:
-    """Keyed digest of a text: equal texts can be told, the text can't be read back."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=16).digest()
-
-
 def identity_of(request: RoutingRequest) -> Identity:
     """The identity fields of a request, in the order of IDENTITY; empty when none is set."""
     values: Identity = IDENTITY_VALUES(request.__dict__)
@@ -49,7 +44,7 @@ def identity_of(request: RoutingRequest) -> Identity:
 def commitments(identity: Identity, key: bytes) -> dict[str, str]:
     """Keyed digests of the identity fields that are set; without the key they name nobody."""
     pairs = zip(IDENTITY, identity, strict=False)
-    return {name: digest(value, key).hex() for name, value in pairs if value is not None}
+    return {name: digest(value, key=key).hex() for name, value in pairs if value is not None}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,15 +1,14 @@
 """The decision log's records: their envelopes, the chain that links them, and what breaks it.
 
 Each writer (one per log and process) numbers its rows from 1 as they are taken, and links every stored row to the one
-stored before it: `hash` is SHA-256 over the canonical JSON of [schema version, writer, sequence, previous hash,
-decision id, row]. A row that was taken but never stored leaves a gap in the numbers while the links still hold; a
+stored before it: `hash` is BLAKE2b (32 bytes) over the canonical JSON of [schema version, writer, sequence, previous
+hash, decision id, row]. A row that was taken but never stored leaves a gap in the numbers while the links still hold; a
 row removed, changed or slipped in afterwards breaks a link or a hash. A writer that closes says so in a last row, so
 that a killed one shows. Who can rewrite the whole file can rewrite the chain: keep checkpoints elsewhere.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
+
+from crew_moe.domain.digest import digest
 
 SCHEMA_VERSION: Final = 1
 GENESIS: Final = "0" * 64
@@ -145,7 +146,7 @@ def _finding(fault: Fault, envelope: Envelope, detail: str) -> Finding:
 
 def _digest(schema_version: int, writer: str, sequence: int, previous: str, decision_id: str, row: str) -> str:
     head = json.dumps([schema_version, writer, sequence, previous, decision_id], separators=(",", ":"))
-    return hashlib.sha256(f"{head[:-1]},{row}]".encode()).hexdigest()
+    return digest(f"{head[:-1]},{row}]", size=32).hex()
 
 
 class Backlog:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import secrets
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -60,7 +60,7 @@ class LogWriter:
 
     def begin_anew(self) -> None:
         """A new chain with nothing in it; what the parent of a forked child had queued, the parent stores."""
-        self.writer_id = secrets.token_hex(8)
+        self.writer_id = os.urandom(8).hex()
         self.dropped = 0
         self.failed = 0
         self._wake = threading.Condition(threading.Lock())

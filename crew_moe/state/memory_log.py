@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -33,7 +33,7 @@ class MemoryLog:
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._writer = secrets.token_hex(8)
+        self._writer = os.urandom(8).hex()
         self._taken = 0
         self._closed = False
         self._rows = Backlog()

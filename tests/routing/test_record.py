@@ -9,10 +9,11 @@ from typing import Any
 from hypothesis import given
 
 from crew_moe.domain.decision import Decision
+from crew_moe.domain.digest import digest
 from crew_moe.domain.policy import Match, Rule
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.routing import Board, decide
-from crew_moe.routing.record import commitments, digest, identity_of, replay, row_of
+from crew_moe.routing.record import commitments, identity_of, replay, row_of
 from tests.routing.asking import boards, requests
 from tests.routing.given import EXPLORING, NOW, POLICY, STEADY, board, decided, refused
 
@@ -22,7 +23,7 @@ KEY = b"salt"
 def logged(request: RoutingRequest, on: Board) -> tuple[Any, dict[str, Any]]:
     """The answer and its row, after a way through JSON."""
     found = decide(request, on, decision_id="d-1", now=NOW, new_seed=lambda: 5)
-    row = row_of(found, digest(request.text, KEY), identity_of(request), KEY)
+    row = row_of(found, digest(request.text, key=KEY), identity_of(request), KEY)
     stored: dict[str, Any] = json.loads(json.dumps(row, allow_nan=False))
     return found, stored
 
@@ -52,7 +53,7 @@ def test_the_text_and_the_names_are_not_in_the_row() -> None:
     _, row = logged(request, board())
 
     assert not any(word in json.dumps(row) for word in ("Moby", "Pequod", "Ahab", "whale"))
-    assert row["text_digest"] == digest("Moby Dick", KEY).hex()
+    assert row["text_digest"] == digest("Moby Dick", key=KEY).hex()
     assert set(row["identity"]) == {"tenant", "user", "session_key"}
 
 
