@@ -192,11 +192,15 @@ class Router:
             return decision
         return completion(decision, await self.executor.arun(self.route(decision, request), chat))
 
-    def route(self, decision: Decision, request: RoutingRequest) -> Route:
-        """What the executor needs to carry a decision out: experts in order, time, money and length."""
+    def route(self, decision: Decision, request: RoutingRequest, *, experts: tuple[str, ...] | None = None) -> Route:
+        """What the executor needs to carry a decision out: experts in order, time, money and length.
+
+        `experts` takes the place of the decision's own order: the chosen one and its fallbacks.
+        """
         from crew_moe.execution.completing import route_of
 
-        return route_of(decision, request, self.policy, self.clock.monotonic())
+        order = experts or (decision.expert_id, *decision.fallbacks)
+        return route_of(decision, order, request, self.policy, self.clock.monotonic())
 
     @cached_property
     def executor(self) -> Executor:

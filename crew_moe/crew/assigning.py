@@ -15,6 +15,7 @@ from crew_moe.crew.seat import Seat
 from crew_moe.domain.decision import Candidate, Decision, Infeasible
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.outcome import Attempt, ErrorClass
+from crew_moe.domain.request import RoutingRequest
 from crew_moe.execution.route import Route
 from crew_moe.execution.spend import size_of
 
@@ -47,10 +48,11 @@ class Assigner:
             reason = self._stale(current, order)
             if current is not None and reason is None:
                 return current, ""
-            ruling = self._decide(order)
+            request = order.request()
+            ruling = self._decide(order, request)
             if isinstance(ruling, Infeasible):
                 return ruling
-            made = self._assignment(*ruling, order)
+            made = self._assignment(*ruling, order, request)
             order.run.assignments[order.seat.seat_id] = made
             return made, reason or FIRST_CALL
 
@@ -68,7 +70,7 @@ class Assigner:
             ruling = self._router.decide(request.model_copy(update=_only(first)), for_call=True)
             if isinstance(ruling, Infeasible):
                 return ruling
-        made = self._assignment(ruling, (first, *others), order)
+        made = self._assignment(ruling, (first, *others), order, request)
         order.keep(made)
         return made, AFTER_FAILURE
 
@@ -124,12 +126,11 @@ class Assigner:
             return "budget"
         return None
 
-    def _decide(self, order: Order) -> tuple[Decision, tuple[str, ...]] | Infeasible:
+    def _decide(self, order: Order, request: RoutingRequest) -> tuple[Decision, tuple[str, ...]] | Infeasible:
         """The router's choice and who is tried after it.
 
         An agent's own model goes first where no file routes it and nothing forbids it: a decision pinned to it says so.
         """
-        request = order.request()
         ruling = self._router.decide(request, for_call=True)
         if isinstance(ruling, Infeasible):
             return ruling
@@ -143,10 +144,12 @@ class Assigner:
             return ruling, experts
         return own, (own.expert_id, *(expert for expert in experts if expert != own.expert_id))
 
-    def _assignment(self, decision: Decision, experts: tuple[str, ...], order: Order) -> Assignment:
+    def _assignment(
+        self, decision: Decision, experts: tuple[str, ...], order: Order, request: RoutingRequest
+    ) -> Assignment:
         return Assignment(
             decision=decision,
-            route=self._router.route(decision, order.request()),
+            route=self._router.route(decision, request, experts=experts),
             experts=experts,
             epoch=order.run.epoch,
             overrides=self._router.overrides_version(),

@@ -49,7 +49,9 @@ def prepare(
     return request.model_copy(update=update), chat
 
 
-def route_of(decision: Decision, request: RoutingRequest, policy: Policy, monotonic: float) -> Route:
+def route_of(
+    decision: Decision, experts: tuple[str, ...], request: RoutingRequest, policy: Policy, monotonic: float
+) -> Route:
     """Experts in order, and the limits of time, money and length that hold for all attempts together."""
     task = policy.tasks[decision.features.task_type]
     profile = policy.profiles.get(request.profile) if request.profile else None
@@ -60,7 +62,7 @@ def route_of(decision: Decision, request: RoutingRequest, policy: Policy, monoto
     return Route(
         decision_id=decision.decision_id,
         task_type=decision.features.task_type,
-        experts=(decision.expert_id, *decision.fallbacks),
+        experts=experts,
         max_attempts=policy.limits.max_attempts,
         attempt_timeout_ms=request.max_latency_ms or policy.tiers[Tier(decision.tier)].attempt_timeout_ms,
         deadline=None if request.deadline_ms is None else monotonic + request.deadline_ms / 1000.0,

@@ -83,6 +83,14 @@ def test_importing_the_router_loads_no_optional_extra() -> None:
     assert {name.partition(".")[0] for name in loaded} & OPTIONAL == set()
 
 
+def test_deciding_loads_neither_an_http_client_nor_openssl() -> None:
+    loaded = _loaded_by(
+        "from crew_moe import Router, RoutingRequest; Router.from_config().decide(RoutingRequest(task_type='planning'))"
+    )
+
+    assert {name.partition(".")[0] for name in loaded} & {"httpx", "_hashlib", "structlog", "asyncio"} == set()
+
+
 def test_every_core_module_imports_without_its_extra() -> None:
     names = [module_name(path) for path in python_files(*PACKAGES) if path.stem != "__main__"]
     core = [name for name in names if not f"{name}.".startswith(NEEDS_AN_EXTRA)]
