@@ -1,1 +1,1 @@
-"""The MCP surface of crew-moe: routing suggestions and expert health for MCP clients."""
+"""The place of the MCP server, which answers MCP clients with routing suggestions; it holds none yet."""

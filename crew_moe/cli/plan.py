@@ -59,6 +59,7 @@ def _planned(router: Router, material: Material) -> list[Planned]:
 
     routing = load_plan(material.folder)
     routing.check(router.registry, router.policy)
+    routing.check_tasks(material.tasks)
     planned: list[Planned] = []
     written: dict[str, int] = {}
     file = str(material.folder / TASKS_FILE)

@@ -14,7 +14,7 @@ from crew_moe.domain.complaint import complaint
 from crew_moe.domain.expert import Capability, Tier
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.registry import Registry
-from crew_moe.domain.request import MAX_TOKENS, Milliseconds, Name, Parallel, Unit, Usd
+from crew_moe.domain.request import MaxTokens, Milliseconds, Name, Parallel, Unit, Usd
 from crew_moe.domain.task import Risk, TaskType, Urgency
 from crew_moe.errors import ConfigError, NotAvailable
 from crew_moe.strategies import STRATEGIES
@@ -69,7 +69,7 @@ class RoutingBlock(_Strict):
     pin: Name | None = None
     preferred_providers: tuple[Name, ...] = ()
     approval: Tier | None = None
-    max_output_tokens: Annotated[int, Field(gt=0, le=MAX_TOKENS)] | None = None
+    max_output_tokens: MaxTokens | None = None
     critical: bool = False
     tenant: Name | None = None
     project: Name | None = None

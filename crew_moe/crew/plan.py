@@ -5,7 +5,7 @@ Lowest to highest: the sidecar's `default`, agents.yaml, tasks.yaml, the sidecar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -47,11 +47,17 @@ class RoutingPlan:
     known_tasks: frozenset[str] = frozenset()
 
     def block(self, *, agent: str | None = None, task: str | None = None) -> RoutingBlock:
-        """The effective block for this agent (key or role) at this task."""
+        """The effective block for this agent (key or role) at this task.
+
+        Raises ConfigError when the layers together put the ceiling `max_tier` below the wanted `tier`.
+        """
         merged: dict[str, Any] = {}
-        for source in self._layers(agent, task):
+        layers = tuple(self._layers(agent, task))
+        for source in layers:
             merged = merge(merged, source.block)
-        return RoutingBlock.model_validate(merged)
+        block = RoutingBlock.model_validate(merged)
+        _check_ceiling(block, layers)
+        return block
 
     def routes(self, *, agent: str | None, task: str | None) -> bool:
         """Whether a file routes this agent or this task by name; if none does, the agent's own `llm:` goes first."""
@@ -99,9 +105,37 @@ class RoutingPlan:
         for source in self._sources():
             check_names(source.block, registry, policy, file=source.file, key=source.key)
 
-    def check_tasks(self, names: Iterable[str]) -> None:
-        """Raise ConfigError for a sidecar block of a task that neither the crew nor tasks.yaml has."""
-        known = self.known_tasks | set(names)
+    def check_agents(self, names: Iterable[str]) -> None:
+        """Raise ConfigError for a sidecar block of an agent that neither the crew (by `names`) nor agents.yaml has."""
+        known = {*self.roles.values(), *map(self.agent_key, names)}
+        for name, source in self.over_agents.items():
+            if name not in known:
+                raise ConfigError(
+                    f"unknown agent '{name}'", file=source.file, key=source.key, value=name, allowed=sorted(known)
+                )
+
+    def check_tasks(self, names: Iterable[str | None]) -> None:
+        """Raise ConfigError for blocks that no task of the crew can take; None is a task without a name.
+
+        These are a sidecar's block for a task that nobody has, a block beside a task whose name is missing, and
+        files whose tasks are all called otherwise than the crew's.
+        """
+        given = list(names)
+        named = {name for name in given if name}
+        self._check_over_tasks(named)
+        missed = {name: source for name, source in {**self.tasks, **self.over_tasks}.items() if name not in named}
+        strangers = bool(given) and named.isdisjoint(self.known_tasks | self.over_tasks.keys())
+        if missed and (strangers or None in given):
+            name, source = next(iter(missed.items()))
+            raise ConfigError(
+                f"no task of the crew has this name: give it to one, as Task(name='{name}')",
+                file=source.file,
+                key=source.key,
+                allowed=sorted(named),
+            )
+
+    def _check_over_tasks(self, names: Set[str]) -> None:
+        known = self.known_tasks | names
         for name, source in self.over_tasks.items():
             if name not in known:
                 raise ConfigError(
@@ -114,20 +148,44 @@ class RoutingPlan:
         return named if self.default is None else [self.default, *named]
 
 
+def _check_ceiling(block: RoutingBlock, layers: Sequence[Source]) -> None:
+    """Layers may each be right and contradict one another; the highest that speaks of tiers is named."""
+    if block.tier is None or block.max_tier is None or block.max_tier.rank >= block.tier.rank:
+        return
+    key, source = next(
+        (key, source) for source in reversed(layers) for key in ("max_tier", "tier") if source.block.get(key)
+    )
+    raise ConfigError(
+        f"the ceiling '{block.max_tier}' lies below the tier '{block.tier}'",
+        file=source.file,
+        key=f"{source.key}.{key}",
+    )
+
+
 def load_plan(path: Path | str | None) -> RoutingPlan:
     """Read the routing of a crew from tasks.yaml, a sidecar or a folder; None is the empty plan.
 
-    Beside tasks.yaml, agents.yaml and a sidecar of the same folder are read too. Raises ConfigError or NotAvailable.
+    Beside tasks.yaml, agents.yaml and a sidecar of the same folder are read too; beside a sidecar, the two files of
+    its folder or of `config` in it, where crewAI's template puts them. Raises ConfigError or NotAvailable.
     """
     if path is None:
         return RoutingPlan()
     path = Path(path)
     if path.is_dir():
-        return _from_files(path / AGENTS_FILE, path / TASKS_FILE, _sidecar_in(path))
+        home = _home(path)
+        return _from_files(home / AGENTS_FILE, home / TASKS_FILE, _sidecar_in(path) or _sidecar_in(home))
     document = read_mapping(path)
     if _is_sidecar(path, document):
-        return _from_files(path.parent / AGENTS_FILE, path.parent / TASKS_FILE, path)
+        home = _home(path.parent)
+        return _from_files(home / AGENTS_FILE, home / TASKS_FILE, path)
     return _from_files(path.parent / AGENTS_FILE, path, _sidecar_in(path.parent))
+
+
+def _home(folder: Path) -> Path:
+    """Where the crew's own files are: in this folder or, when it has none of them, in `config` below it."""
+    below = folder / "config"
+    here, there = (any((place / name).is_file() for name in (AGENTS_FILE, TASKS_FILE)) for place in (folder, below))
+    return below if there and not here else folder
 
 
 def _from_files(agents: Path, tasks: Path, sidecar: Path | None) -> RoutingPlan:

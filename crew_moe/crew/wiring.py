@@ -41,7 +41,7 @@ def attach(crew: AnyCrew, routing: str | Path | None = None, *, router: Router) 
         return crew
     plan = load_plan(routing)
     plan.check(router.registry, router.policy)
-    plan.check_tasks(task.name for task in crew.tasks if task.name)
+    _check_reach(plan, crew)
     for kind in _shared_seats(crew):
         plan.shared_block(kind)
     wire(crew, router, plan, Journal())
@@ -76,7 +76,7 @@ class _Wiring:
 
     def agents(self) -> None:
         """Agents, the tools' models of agents and the models that plan their steps; the manager is one too."""
-        for agent in self._everybody():
+        for agent in _agents_of(self._crew):
             manager = agent is self._crew.manager_agent
             kind = SeatKind.MANAGER if manager else SeatKind.AGENT
             agent.llm = self._routed(agent.llm, kind, agent)
@@ -125,15 +125,8 @@ class _Wiring:
         routed = isinstance(held, RoutedLLM) and held.is_seated
         return routed and held.seat.dispatcher.journal is self._dispatcher.journal
 
-    def _everybody(self) -> Iterable[BaseAgent]:
-        crew = self._crew
-        found = [*crew.agents, *(task.agent for task in crew.tasks if task.agent is not None)]
-        if crew.manager_agent is not None:
-            found.append(crew.manager_agent)
-        return {id(agent): agent for agent in found}.values()
-
     def _memories(self) -> Iterable[Any]:
-        held = [self._crew._memory, *(_field(agent, "memory") for agent in self._everybody())]
+        held = [self._crew._memory, *(_field(agent, "memory") for agent in _agents_of(self._crew))]
         inner = (getattr(memory, "_memory", None) or memory for memory in held)
         return (memory for memory in inner if hasattr(memory, "_llm_instance"))
 
@@ -162,6 +155,22 @@ class _Wiring:
         plan = self._dispatcher.plan
         tasks = [task.name for task in self._crew.tasks if task.agent is agent] if agent is not None else []
         return plan.default is not None or any(plan.routes(agent=role, task=task) for task in [None, *tasks])
+
+
+def _agents_of(crew: Crew) -> Iterable[BaseAgent]:
+    """Every agent of the crew once, its manager and those that only tasks name among them."""
+    found = [*crew.agents, *(task.agent for task in crew.tasks if task.agent is not None)]
+    if crew.manager_agent is not None:
+        found.append(crew.manager_agent)
+    return {id(agent): agent for agent in found}.values()
+
+
+def _check_reach(plan: RoutingPlan, crew: Crew) -> None:
+    """Every block finds its agent or task in the crew, and the blocks of each task agree."""
+    plan.check_agents([*SeatKind, *map(_role, _agents_of(crew))])
+    plan.check_tasks(task.name for task in crew.tasks)
+    for task in crew.tasks:
+        plan.block(agent=None if task.agent is None else _role(task.agent), task=task.name)
 
 
 def _shared_seats(crew: Crew) -> Iterable[SeatKind]:

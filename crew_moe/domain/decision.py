@@ -7,7 +7,7 @@ its `basis` when somebody reads it. The basis is frozen, so that every reading g
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Protocol
@@ -126,7 +126,7 @@ class Decision:
     strategy: str
     propensity: float
     created_at: datetime
-    basis: Basis
+    basis: Basis = field(repr=False)
 
     @property
     def profile_id(self) -> str:

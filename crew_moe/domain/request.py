@@ -24,9 +24,11 @@ USD_SCHEMA: Final = {
 }
 
 Usd = Annotated[Decimal, BeforeValidator(parse_usd), WithJsonSchema(USD_SCHEMA)]
-Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
-Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Strict: YAML reads `yes` as true, and a quality of true would be 1.
+Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False, strict=True)]
+Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS, strict=True)]
+MaxTokens = Annotated[int, Field(gt=0, le=MAX_TOKENS, strict=True)]
+Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -35,7 +37,7 @@ class Parallel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    experts: Annotated[int, Field(ge=2, le=8)] = 3
+    experts: Annotated[int, Field(ge=2, le=8, strict=True)] = 3
     consensus: Literal["judge", "quality_weighted", "voting", "first_success"] = "judge"
 
 
@@ -53,7 +55,7 @@ class RoutingRequest(BaseModel):
     task_type: TaskType | None = None
     text: Annotated[str, Field(max_length=MAX_TEXT_CHARS)] = ""
     context_tokens: Tokens = 0
-    max_output_tokens: Annotated[int, Field(gt=0, le=MAX_TOKENS)] | None = None
+    max_output_tokens: MaxTokens | None = None
     budget_usd: Usd | None = None
     min_quality: Unit | None = None
     max_latency_ms: Milliseconds | None = None
@@ -80,7 +82,7 @@ class RoutingRequest(BaseModel):
     fallbacks: tuple[Name, ...] | None = None
     parallel: Parallel | Literal["auto"] | bool | None = None
     critical: bool = False
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] | None = None
 
     def __init__(self, **data: Any) -> None:
         try:

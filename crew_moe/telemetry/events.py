@@ -2,26 +2,65 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections import deque
 from functools import cached_property
 from typing import Any
 
+from crew_moe.errors import InvalidInput
+
+
+def log_setup(*, debug: bool = False) -> dict[str, Any]:
+    """How to set structlog up: lines go to stderr, in the format and from the level that the environment sets."""
+    import structlog
+
+    from crew_moe.settings import read_settings
+
+    settings = read_settings()
+    level = "debug" if debug else settings.log_level
+    processors: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    if settings.log_format == "json":
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        # Plain tracebacks: rich ones show local variables, and a key may be among them.
+        plain = structlog.dev.plain_traceback
+        processors += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    return {
+        "processors": processors,
+        "wrapper_class": structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        "logger_factory": structlog.PrintLoggerFactory(sys.stderr),
+        "cache_logger_on_first_use": False,
+    }
+
 
 class LogSink:
-    """Implements ports.EventSink with structlog. A sink that can't write stays silent: telemetry breaks no crew."""
+    """Implements ports.EventSink with structlog. A sink that can't write stays silent: telemetry breaks no crew.
+
+    A program that has configured structlog gets the lines its own way; else they go where `log_setup` says, for
+    structlog's own default is stdout, which belongs to the program.
+    """
 
     def emit(self, event: str, /, **fields: Any) -> None:
         try:
             self._log.info(event, **fields)
-        except (OSError, ValueError, TypeError):  # a closed stream, a field that can't be printed
+        except (OSError, ValueError, TypeError, InvalidInput):  # a closed stream, an unprintable field, a wrong level
             return
 
-    @cached_property
+    @property
     def _log(self) -> Any:
         # Loaded with the first event: it brings as much memory as the whole deciding core.
         import structlog
 
-        return structlog.get_logger("crew_moe")
+        return structlog.get_logger("crew_moe") if structlog.is_configured() else self._own
+
+    @cached_property
+    def _own(self) -> Any:
+        import structlog
+
+        setup = log_setup()
+        setup.pop("cache_logger_on_first_use")
+        return structlog.wrap_logger(setup.pop("logger_factory")(), **setup)
 
 
 class Recorder:

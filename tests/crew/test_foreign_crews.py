@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from crewai import Agent, Crew
 from crewai.project.crew_loader import load_crew
 
 from crew_moe.crew import attach, report
+from crew_moe.errors import ConfigError
 from crew_moe.router import Router
 from crew_moe.sim import Simulation
 from tests.crew.playing import run
@@ -91,3 +93,17 @@ def test_crew_of_a_class_of_its_own_stays_one(router: Router) -> None:
     assert isinstance(crew, Gazette)
     assert run(crew, topic="bees").raw
     assert isinstance(crew.agents[0], Agent)
+
+
+@pytest.mark.parametrize(
+    ("block", "complaint"),
+    [
+        ("agents: {reseacher: {tier: fast}}", "unknown agent 'reseacher'; did you mean 'researcher'"),
+        ("tasks: {edit_task: {tier: premium, max_tier: fast}}", "lies below the tier"),
+    ],
+)
+def test_wrong_sidecar_is_told_before_the_crew_runs(block: str, complaint: str, tmp_path: Path, router: Router) -> None:
+    shutil.copytree(CREWS / "newsroom" / "config", tmp_path / "config")
+    (tmp_path / "routing.yaml").write_text(block, encoding="utf-8")
+    with pytest.raises(ConfigError, match=complaint):
+        attach(newsroom(), tmp_path / "routing.yaml", router=router)

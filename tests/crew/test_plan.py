@@ -138,8 +138,54 @@ def test_feature_of_a_later_version_names_file_and_task(write: Write) -> None:
 
 
 def test_sidecar_for_an_unknown_task_is_an_error(layered: Path) -> None:
-    plan = load_plan(layered)
-    plan.check_tasks(["other"])  # tasks.yaml knows it, though this crew leaves it out
+    load_plan(layered).check_tasks(["audit"])
     (layered / "tasks.yaml").write_text("odit: {description: d}", encoding="utf-8")
     with pytest.raises(ConfigError, match="unknown task 'audit'; did you mean 'odit'"):
         load_plan(layered).check_tasks(["odit"])
+
+
+def test_sidecar_for_a_task_that_this_crew_leaves_out_is_none(layered: Path) -> None:
+    (layered / "tasks.yaml").write_text("{audit: {description: d}, other: {description: d}}", encoding="utf-8")
+    load_plan(layered).check_tasks(["other"])
+
+
+@pytest.mark.parametrize("names", [[None], ["odit"], ["other", None]])
+def test_block_that_no_task_can_take_is_an_error(write: Write, names: list[str | None]) -> None:
+    path = write("tasks.yaml", "{audit: {description: d, routing: {tier: fast}}, other: {description: d}}")
+    with pytest.raises(ConfigError, match=r"tasks\.yaml: audit\.routing: no task of the crew has this name"):
+        load_plan(path).check_tasks(names)
+
+
+def test_task_without_a_name_is_none_of_the_business_of_blocks_that_are_taken(write: Write) -> None:
+    path = write("tasks.yaml", "audit: {description: d, routing: {tier: fast}}")
+    load_plan(path).check_tasks(["audit", None])
+
+
+def test_sidecar_for_an_unknown_agent_is_an_error(layered: Path) -> None:
+    (layered / "routing.yaml").write_text("agents: {auditr: {tier: fast}}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"agents\.auditr: unknown agent 'auditr'; did you mean 'auditor'"):
+        load_plan(layered).check_agents(["Chief auditor"])
+
+
+def test_sidecar_above_the_config_folder_knows_its_agents(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    write("config/agents.yaml", "auditor: {role: Chief auditor, routing: {risk: low}}")
+    sidecar = write("routing.yaml", "agents: {auditor: {tier: fast}}")
+    for path in (sidecar, tmp_path):
+        block = load_plan(path).block(agent="Chief auditor", task="audit")
+        assert (block.tier, block.risk) == ("fast", "low")
+
+
+@pytest.mark.parametrize(
+    ("agents", "tasks", "where"),
+    [
+        ("{}", "{tier: premium, max_tier: fast}", r"tasks\.yaml: audit\.routing\.max_tier"),
+        ("{tier: premium}", "{max_tier: fast}", r"tasks\.yaml: audit\.routing\.max_tier"),
+        ("{max_tier: fast}", "{tier: premium}", r"tasks\.yaml: audit\.routing\.tier"),
+    ],
+)
+def test_ceiling_below_the_tier_is_told_with_its_place(write: Write, agents: str, tasks: str, where: str) -> None:
+    write("agents.yaml", f"auditor: {{role: r, routing: {agents}}}")
+    plan = load_plan(write("tasks.yaml", f"audit: {{description: d, routing: {tasks}}}"))
+    with pytest.raises(ConfigError, match=where + ": the ceiling 'fast' lies below the tier 'premium'"):
+        plan.block(agent="auditor", task="audit")

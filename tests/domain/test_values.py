@@ -93,6 +93,13 @@ def test_a_decision_is_frozen_and_tells_everything() -> None:
     assert {name for name in told if hasattr(Decision, name) or name in Decision.__slots__} >= {"profile_id", "tier"}
 
 
+def test_a_decision_prints_as_one_line_without_what_it_was_made_from() -> None:
+    found = decided(min_quality=0.9)
+    assert found.expert_id in repr(found)
+    assert "basis" not in repr(found)
+    assert len(repr(found)) < 400
+
+
 def test_answers_survive_a_pickle() -> None:
     assert pickle.loads(pickle.dumps(refused(min_quality=1.0))).as_dict() == refused(min_quality=1.0).as_dict()  # noqa: S301 - our own bytes
 
