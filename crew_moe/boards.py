@@ -13,6 +13,7 @@ from crew_moe.state.forking import survives_fork
 
 REFRESH_S: Final = 0.025
 SHARE_OF_TIME: Final = 0.02  # a snapshot that takes long is taken more rarely
+LONGEST_S: Final = 5.0
 AGES_S: Final = 60.0
 SETTLING_CALLS: Final = 20.0  # calls before a provider's share counts in full
 
@@ -21,8 +22,9 @@ class Boards:
     """Hands out the current Board. Asking is cheap: a clock reading, and the store's version every few milliseconds.
 
     A change in the store (an outcome, an open breaker, a pin) shows within REFRESH_S, or 50 times what taking a
-    snapshot costs, whichever is longer; an ejection or a pin that ends by time alone shows as soon. Records fade with
-    age, so a snapshot is taken again every AGES_S even if nothing happened.
+    snapshot costs (the cheaper of the last two, since one may have waited for a lock), whichever is longer, but
+    within LONGEST_S; an ejection or a pin that ends by time alone shows as soon. Records fade with age, so a snapshot
+    is taken again every AGES_S even if nothing happened.
     """
 
     def __init__(self, board: Board, state: StateStore, clock: Clock) -> None:
@@ -32,6 +34,7 @@ class Boards:
         self._version = -1
         self._due = 0.0
         self._ends = 0.0
+        self._took = 0.0
         self.begin_anew()
         survives_fork(self)
         self.refresh()
@@ -52,11 +55,14 @@ class Boards:
         try:
             began = self._clock.monotonic()
             version = self._state.version()
+            pause = REFRESH_S
             if force or version != self._version or began >= self._ends:
                 self._board = self._board.renewed(self._snapshot(version))
                 self._version = version
-            now = self._clock.monotonic()
-            self._due = now + max(REFRESH_S, (now - began) / SHARE_OF_TIME)
+                took = self._clock.monotonic() - began
+                pause = min(max(REFRESH_S, min(took, self._took) / SHARE_OF_TIME), LONGEST_S)
+                self._took = took
+            self._due = self._clock.monotonic() + pause
         finally:
             self._lock.release()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from crew_moe.domain.expert import Expert
 from crew_moe.domain.outcome import Attempt, Feedback, Outcome, Sample
 from crew_moe.domain.registry import Registry
 from crew_moe.errors import InvalidRequest, StateError, UnknownDecision
+from crew_moe.execution.trail import REACTIONS, Blame
 from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
 from crew_moe.routing.batch_record import row_in_batch
 from crew_moe.state.breaker import expert_key, provider_key
@@ -60,7 +62,7 @@ class Outcomes:
         sample = Sample(
             expert_id=expert.expert_id,
             task_type=task_type,
-            success=outcome.success,
+            success=outcome.success if outcome.counts else None,
             latency_ms=outcome.latency_ms,
             cost_usd=None if outcome.cost_usd is None else float(outcome.cost_usd),
             input_tokens=outcome.input_tokens,
@@ -71,7 +73,7 @@ class Outcomes:
         if not self._state.record(sample, now, once=name):
             return False
         signal: Callable[..., Any] = self._state.succeed if outcome.success else self._state.fail
-        for key in (expert_key(expert.expert_id), provider_key(expert.provider)):
+        for key in _moved(outcome, expert):
             signal(key, now)
         self._log.append(name, lambda: {"kind": "outcome", **outcome.model_dump(mode="json")})
         return True
@@ -129,6 +131,15 @@ class Outcomes:
 def served_name(decision_id: str, number: int) -> str:
     """The log's name for one attempt of a decision."""
     return f"{decision_id}/served/{number}"
+
+
+def _moved(outcome: Outcome, expert: Expert) -> Iterator[str]:
+    """The breakers that an outcome moves: both, unless a failure names an error that blames one or none of them."""
+    reaction = REACTIONS[outcome.error] if outcome.error is not None and not outcome.success else None
+    if reaction is None or reaction.expert is not Blame.NONE:
+        yield expert_key(expert.expert_id)
+    if reaction is None or reaction.provider is not Blame.NONE:
+        yield provider_key(expert.provider)
 
 
 def _attempt_row(decision_id: str, attempt: Attempt) -> dict[str, Any]:

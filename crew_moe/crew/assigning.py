@@ -18,6 +18,7 @@ from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.execution.route import Route
 from crew_moe.execution.spend import size_of
+from crew_moe.execution.trail import OVER_BUDGET
 
 if TYPE_CHECKING:
     from crew_moe.router import Router
@@ -82,7 +83,6 @@ class Assigner:
             experts=able or assignment.experts[:1],
             deadline=order.deadline,
             budget_nano=None,
-            first_attempt=1 + order.run.rows.get(assignment.decision.decision_id, 0),
         )
 
     def worst_nano(self, order: Order, route: Route) -> int:
@@ -158,10 +158,11 @@ class Assigner:
     def _untried(self, ruling: Decision, attempts: Sequence[Attempt], order: Order) -> list[Candidate]:
         """Candidates that did not fail, best first, those of providers without a failure before all others.
 
-        After an overflow only those with a larger context window than any that overflowed.
+        After an overflow only those with a larger context window than any that overflowed. Whom the money put aside
+        for one route did not cover has not failed: the task may have more.
         """
         registry, named = self._router.registry, order.block.fallbacks
-        failed = {attempt.expert_id for attempt in attempts}
+        failed = {row.expert_id for row in attempts if row.detail != OVER_BUDGET or not self._pays(order, row)}
         down = {registry[expert_id].provider for expert_id in failed}
         too_small = [registry[row.expert_id].context_window for row in attempts if row.error is _OVERFLOW]
         window = max(too_small, default=0)
@@ -173,6 +174,12 @@ class Assigner:
             and registry[candidate.expert_id].context_window > window
         ]
         return sorted(left, key=lambda candidate: (candidate.provider in down, -candidate.ranking))
+
+    def _pays(self, order: Order, row: Attempt) -> bool:
+        """Whether what is left to the task pays for the least that a call of this expert may cost."""
+        least = order.chat(self._router.policy.limits.min_output_tokens)
+        expert, left = self._router.registry[row.expert_id], order.left_nano
+        return left is None or expert.charge_nano(size_of(least).bound, least.max_output_tokens or 0) <= left
 
 
 def _may_serve(expert: Expert, block: RoutingBlock, named: set[str]) -> bool:

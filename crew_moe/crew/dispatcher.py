@@ -101,7 +101,8 @@ def _switch(from_expert: str, to_expert: str, reason: str, *, fallback: bool) ->
 class Dispatcher:
     """What the seats of one crew share: the router, the routing plan, the running tasks and the journal.
 
-    `shared` counts the tokens of seats that belong to no agent, which CrewAI's own sums leave out.
+    `shared` counts the tokens of seats that belong to no agent, which CrewAI's own sums leave out. `members` are the
+    agents with a seat here, by role.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Dispatcher:
         self.plan = plan
         self.journal = journal or Journal()
         self.shared = TokenCount()
+        self.members: set[str | None] = set()
         self.runs = Runs(tasks, router.clock.monotonic, self.journal.numbers)
         self._assigner = Assigner(router, plan)
 
@@ -162,7 +164,7 @@ class Dispatcher:
             cost = _known_nano(outcome.attempts) + _unsettled_nano(outcome.attempts)
         finally:
             purse.settle(held=held, cost=cost)
-        order.run.note(assignment.decision.decision_id, outcome.attempts)
+        order.run.note(outcome.attempts)
         return outcome
 
     def _keep(self, order: Order, assignment: Assignment, answer: Answer) -> None:

@@ -10,7 +10,8 @@ import asyncio
 import inspect
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, suppress
 from contextvars import copy_context
 from functools import lru_cache
 from queue import Empty, SimpleQueue
@@ -24,7 +25,7 @@ from crewai.utilities.agent_utils import extract_tool_call_info
 from crew_moe.crew.native_failure import failure_of
 from crew_moe.domain.expert import Expert, Parameter, Transport
 from crew_moe.domain.outcome import ErrorClass, Usage
-from crew_moe.execution.conversation import instruct
+from crew_moe.execution.conversation import instruct, said
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.stops import cut
 from crew_moe.execution.transports import Transports
@@ -50,15 +51,15 @@ class NativeClient:
         return _whole(last)
 
     async def acall(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:
-        return await asyncio.to_thread(self.call, expert, request, timeout_s=timeout_s)
+        """As `call`; being cancelled leaves the call to end by itself."""
+        async with aclosing(self._apieces(expert, request, timeout_s, stream=False)) as pieces:
+            return _whole(await anext(pieces))
 
     def stream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> Iterator[ChatChunk]:
         return self._pieces(expert, request, timeout_s, stream=True)
 
-    async def astream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> AsyncIterator[ChatChunk]:
-        pieces = self.stream(expert, request, timeout_s=timeout_s)
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            yield piece
+    def astream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> AsyncIterator[ChatChunk]:
+        return self._apieces(expert, request, timeout_s, stream=True)
 
     def close(self) -> None:
         """The SDKs close their connections when they are collected."""
@@ -66,8 +67,7 @@ class NativeClient:
     def _pieces(self, expert: Expert, request: ChatRequest, timeout_s: float, *, stream: bool) -> Iterator[ChatChunk]:
         """Run the call in a thread, so that a deadline bounds it, and hand on what it brings."""
         brought: SimpleQueue[ChatChunk | CallFailed] = SimpleQueue()
-        work = _Work(expert, request, brought.put, stream=stream)
-        Thread(target=copy_context().run, args=(work.run,), name=f"native-{expert.provider}", daemon=True).start()
+        _Work(expert, request, brought.put, stream=stream).start()
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -79,7 +79,33 @@ class NativeClient:
             yield piece
             if piece.reply is not None:
                 return
-        raise CallFailed(ErrorClass.TIMEOUT, f"no answer within {timeout_s:g} s")
+        raise _late(timeout_s)
+
+    async def _apieces(
+        self, expert: Expert, request: ChatRequest, timeout_s: float, *, stream: bool
+    ) -> AsyncGenerator[ChatChunk, None]:
+        """As `_pieces`. It takes no thread of the loop's pool: waiting for one would be outside of the deadline."""
+        loop = asyncio.get_running_loop()
+        brought: asyncio.Queue[ChatChunk | CallFailed] = asyncio.Queue()
+
+        def bring(piece: ChatChunk | CallFailed) -> None:
+            with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+                loop.call_soon_threadsafe(brought.put_nowait, piece)
+
+        _Work(expert, request, bring, stream=stream).start()
+        deadline = loop.time() + timeout_s
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    piece = await brought.get()
+            except TimeoutError:
+                break
+            if isinstance(piece, CallFailed):
+                raise piece
+            yield piece
+            if piece.reply is not None:
+                return
+        raise _late(timeout_s)
 
 
 class _Work:
@@ -93,11 +119,16 @@ class _Work:
         self._bring = bring
         self._stream = stream
 
-    def run(self) -> None:
+    def start(self) -> None:
+        name = f"native-{self._expert.provider}"
+        Thread(target=copy_context().run, args=(self._run,), name=name, daemon=True).start()
+
+    def _run(self) -> None:
         try:
             reply = self._answer()
         except Exception as error:  # noqa: BLE001 - the edge of a thread: whatever an SDK raises becomes a CallFailed
-            self._bring(failure_of(error, private=filter(None, [api_key(self._expert)])))
+            private = [*filter(None, [api_key(self._expert)]), *said(self._request.messages)]
+            self._bring(failure_of(error, private=private))
         else:
             self._bring(ChatChunk(reply=reply))
 
@@ -185,6 +216,10 @@ def _usage(llm: BaseLLM) -> Usage:
         cached_tokens=counted["cached_prompt_tokens"],
         reasoning_tokens=counted["reasoning_tokens"],
     )
+
+
+def _late(timeout_s: float) -> CallFailed:
+    return CallFailed(ErrorClass.TIMEOUT, f"no answer within {timeout_s:g} s")
 
 
 def _whole(chunk: ChatChunk) -> ChatReply:

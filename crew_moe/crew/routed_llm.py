@@ -17,7 +17,7 @@ from pydantic import BaseModel, PrivateAttr
 from crew_moe.crew import events
 from crew_moe.crew.call import LLMCall, openai_tools, parse_answer
 from crew_moe.crew.current import dispatcher_now
-from crew_moe.crew.dispatcher import Served, Step
+from crew_moe.crew.dispatcher import Dispatcher, Served, Step
 from crew_moe.crew.models import AUTO
 from crew_moe.crew.seat import Seat, SeatKind
 from crew_moe.crew.tokens import usage_fields
@@ -85,6 +85,12 @@ class RoutedLLM(BaseLLM):
         if self._seat is None:
             raise CrewMoEError("this routed model has no seat in this process: attach its crew again")
         return self._seat
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """Crews may share an agent: that of the one at work here, if the agent is a member; else the seat's own."""
+        here = dispatcher_now()
+        return here if here is not None and self.seat.agent in here.members else self.seat.dispatcher
 
     def call(
         self,
@@ -173,10 +179,10 @@ class RoutedLLM(BaseLLM):
                 return _result(done)
 
     def _steps(self, call: LLMCall) -> Generator[Step, Outcome, Served]:
-        return self.seat.dispatcher.serve(self.seat, call)
+        return self.dispatcher.serve(self.seat, call)
 
     def _attempt(self, step: Step, call: LLMCall) -> Outcome:
-        executor = self.seat.dispatcher.router.executor
+        executor = self.dispatcher.router.executor
         try:
             if not call.stream:
                 return executor.run(step.route, step.chat)
@@ -192,7 +198,7 @@ class RoutedLLM(BaseLLM):
         raise RuntimeError("the executor's stream has no end")
 
     async def _aattempt(self, step: Step, call: LLMCall) -> Outcome:
-        executor = self.seat.dispatcher.router.executor
+        executor = self.dispatcher.router.executor
         try:
             if not call.stream:
                 return await executor.arun(step.route, step.chat)
@@ -249,11 +255,11 @@ class RoutedLLM(BaseLLM):
 
     def supports_function_calling(self) -> bool:
         """Whether some expert that may serve this seat takes tools; if not, CrewAI describes tools in the text."""
-        return any(Capability.TOOLS in expert.capabilities for expert in self.seat.dispatcher.possible(self.seat))
+        return any(Capability.TOOLS in expert.capabilities for expert in self.dispatcher.possible(self.seat))
 
     def supports_multimodal(self) -> bool:
         """Whether some expert that may serve this seat sees images."""
-        return any(Capability.VISION in expert.capabilities for expert in self.seat.dispatcher.possible(self.seat))
+        return any(Capability.VISION in expert.capabilities for expert in self.dispatcher.possible(self.seat))
 
     def supports_stop_words(self) -> bool:
         """Always: where a model takes none, the answer is cut on this side."""
@@ -261,7 +267,7 @@ class RoutedLLM(BaseLLM):
 
     def get_context_window_size(self) -> int:
         """Tokens of the widest expert that may serve this seat, less CrewAI's own reserve."""
-        widest = max((expert.context_window for expert in self.seat.dispatcher.possible(self.seat)), default=0)
+        widest = max((expert.context_window for expert in self.dispatcher.possible(self.seat)), default=0)
         return int(widest * USABLE_WINDOW)
 
     def get_input_tokens_count(

@@ -41,10 +41,7 @@ class Assignment:
 
 @dataclass(slots=True, kw_only=True)
 class TaskRun:
-    """One execution of one task, or one conversation without a task. `name` is the task's key in tasks.yaml.
-
-    `rows` counts the attempts by decision, so that each row of a decision has a number of its own.
-    """
+    """One execution of one task, or one conversation without a task. `name` is the task's key in tasks.yaml."""
 
     key: str
     number: int
@@ -57,16 +54,13 @@ class TaskRun:
     assignments: dict[str, Assignment] = field(default_factory=dict)
     served_by: dict[str, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
-    rows: dict[str, int] = field(default_factory=dict)
     overflows: int = 0
     ended_by: Exception | None = None
 
-    def note(self, decision_id: str, attempts: Sequence[Attempt]) -> None:
-        """Take the attempts of one route of a decision."""
+    def note(self, attempts: Sequence[Attempt]) -> None:
+        """Take the attempts of one route."""
         with self.lock:
             self.attempts.extend(attempts)
-            last = max((attempt.number for attempt in attempts), default=0)
-            self.rows[decision_id] = max(last, self.rows.get(decision_id, 0))
 
     def since_success(self) -> tuple[Attempt, ...]:
         """The attempts after the last one that was answered."""

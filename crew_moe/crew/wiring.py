@@ -141,6 +141,7 @@ class _Wiring:
                 return held
             preference = None if is_default(held) else known
             sampling = sampling_of(held)
+        self._dispatcher.members.add(role)
         seat = Seat(
             seat_id=uuid4().hex,
             kind=kind,

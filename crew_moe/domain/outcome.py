@@ -124,7 +124,10 @@ class _Reported(BaseModel):
 
 
 class Outcome(_Reported):
-    """How one attempt of a decision went. Counted once per (decision_id, attempt)."""
+    """How one attempt of a decision went. Counted once per (decision_id, attempt).
+
+    A failure that names its `error` counts as far as it says anything about the expert, as with our own attempts.
+    """
 
     decision_id: Name
     expert_id: Name
@@ -136,6 +139,11 @@ class Outcome(_Reported):
     cost_usd: Usd | None = None
     quality: Unit | None = None
     error: ErrorClass | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether its success or failure says anything about the expert."""
+        return self.success or self.error not in _NOBODYS_RECORD
 
 
 class Feedback(_Reported):

@@ -12,7 +12,7 @@ from typing import TypeVar
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.execution.assembler import Assembler
-from crew_moe.execution.conversation import text_of
+from crew_moe.execution.conversation import said
 from crew_moe.execution.failure import CallFailed, classify
 from crew_moe.execution.payload import encode, payload
 from crew_moe.execution.reply import parse_reply
@@ -129,9 +129,7 @@ class _Call:
         """What no error detail may quote: the key and the conversation. Read only when something failed."""
         if self._key:
             yield self._key
-        for message in self._request.messages:
-            yield text_of(message.get("content"))
-            yield text_of(message.get("tool_calls"))
+        yield from said(self._request.messages)
 
 
 def _headers(key: str | None) -> dict[str, str]:

@@ -16,7 +16,7 @@ refuse, and what becomes of it here:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 Message = Mapping[str, Any]
@@ -72,6 +72,13 @@ def text_of(content: object) -> str:
     if isinstance(content, Sequence) and all(isinstance(part, str) or _is_text(part) for part in content):
         return "\n".join(part if isinstance(part, str) else str(part["text"]) for part in content)
     return json.dumps(content, ensure_ascii=False, default=str)
+
+
+def said(messages: Sequence[Message]) -> Iterator[str]:
+    """Everything that the conversation says, tool calls included: what no error detail may quote."""
+    for message in messages:
+        yield text_of(message.get("content"))
+        yield text_of(message.get("tool_calls"))
 
 
 def _is_text(part: object) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import count
 
 from crew_moe.domain.outcome import Attempt, Usage
 from crew_moe.ports import ChatChunk, ChatReply
@@ -14,8 +16,8 @@ class Route:
     """Whom to ask, in order (the chosen expert, then its fallbacks), and within which limits.
 
     `deadline` in seconds of the clock's `monotonic`. `budget_nano` is what all attempts together may cost, at worst.
-    `max_output_tokens` caps what the chat itself asks for. `first_attempt` numbers the rows of a decision that serves
-    several calls on from those of the calls before.
+    `max_output_tokens` caps what the chat itself asks for. `numbers` gives each attempt its number; copies of a route
+    share it, so that a decision that serves several calls, one after another or side by side, has no number twice.
     """
 
     decision_id: str
@@ -26,7 +28,7 @@ class Route:
     deadline: float | None = None
     budget_nano: int | None = None
     max_output_tokens: int | None = None
-    first_attempt: int = 1
+    numbers: Iterator[int] = field(default_factory=lambda: count(1), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -202,7 +202,7 @@ class Run:
         clock = self._around.clock
         charge = self._around.registry[expert_id].charge_nano(usage.input_tokens, usage.output_tokens)
         attempt = Attempt(
-            number=self._route.first_attempt + len(self._rows),
+            number=next(self._route.numbers),
             expert_id=expert_id,
             ok=error is None,
             error=error,

@@ -21,6 +21,8 @@ from crew_moe.domain.outcome import ErrorClass
 
 SETUP_EJECTION_MS: Final = 300_000.0
 """A wrong key or model id does not heal by itself, but somebody may mend it: try again after five minutes."""
+OVER_BUDGET: Final = "budget"
+"""The detail of a row whose expert was passed over because the money put aside did not cover it."""
 
 
 class Then(StrEnum):
@@ -129,7 +131,8 @@ class Trail:
     """Where one call stands. The first five fields are its plan, the rest what happened.
 
     `at` is the expert in turn, `calls` counts the calls made, `spent_nano` what they cost or may have cost. Only an
-    expert whose window is larger than `window` may still serve; `wait_ms` is set while a retry is due.
+    expert whose window is larger than `window` may still serve; `wait_ms` is set while a retry is due; `short` tells
+    that somebody was passed over for want of money.
     """
 
     options: tuple[Option, ...]
@@ -144,6 +147,7 @@ class Trail:
     wait_ms: float | None = None
     retried: bool = False
     rejected: bool = False
+    short: bool = False
     stopped: StopReason | None = None
 
     @property
@@ -163,7 +167,7 @@ class Trail:
             told = f"its context window is no larger than {self.window} tokens"
             return Skip(expert_id=option.expert_id, error=ErrorClass.CONTEXT_OVERFLOW, detail=told)
         if self._short(option):
-            return Skip(expert_id=option.expert_id, error=ErrorClass.SKIPPED, detail="budget")
+            return Skip(expert_id=option.expert_id, error=ErrorClass.SKIPPED, detail=OVER_BUDGET)
         whole = left_ms is None or left_ms >= self.attempt_timeout_ms
         timeout_ms = self.attempt_timeout_ms if left_ms is None or whole else left_ms
         return Call(expert_id=option.expert_id, timeout_ms=timeout_ms, whole=whole)
@@ -190,6 +194,7 @@ class Trail:
             at=self.at + 1,
             retried=False,
             rejected=self.rejected or then is Then.NEXT_ONCE,
+            short=self.short or (error is ErrorClass.SKIPPED and not called),
             window=max(self.window, window),
         )
 
@@ -205,7 +210,7 @@ class Trail:
         if self.stopped is not None:
             return self.stopped
         if self.at >= len(self.options):
-            return StopReason.BUDGET if any(map(self._short, self.options)) else StopReason.EXHAUSTED
+            return StopReason.BUDGET if self.short else StopReason.EXHAUSTED
         if self.calls >= self.max_attempts:
             return StopReason.ATTEMPTS
         return StopReason.DEADLINE if left_ms is not None and left_ms <= 0 else None

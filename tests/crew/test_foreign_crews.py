@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from crewai import Agent, Crew
 from crewai.project.crew_loader import load_crew
+from crewai.tools import tool
 
 from crew_moe.crew import attach, report
 from crew_moe.errors import ConfigError
@@ -107,3 +108,35 @@ def test_wrong_sidecar_is_told_before_the_crew_runs(block: str, complaint: str, 
     (tmp_path / "routing.yaml").write_text(block, encoding="utf-8")
     with pytest.raises(ConfigError, match=complaint):
         attach(newsroom(), tmp_path / "routing.yaml", router=router)
+
+
+def test_crews_that_share_an_agent_keep_to_their_own_files(agent: Any, task: Any, router: Router, routing: Any) -> None:
+    member = agent()
+    crews = []
+    for name, expert_id in (("first", "gpt-4o"), ("second", "claude-opus-4")):
+        crew = Crew(agents=[member], tasks=[task(name, member)])
+        crews.append(attach(crew, routing(f"tasks: {{{name}: {{pin: {expert_id}}}}}"), router=router))
+    for crew in crews:
+        run(crew)
+    served = [[(row.task, row.expert_id) for row in report(crew).tasks] for crew in crews]
+    assert served == [[("first", "gpt-4o")], [("second", "claude-opus-4")]]
+
+
+def test_agent_that_works_for_another_crew_keeps_to_its_own_file(
+    agent: Any, task: Any, router: Router, sim: Simulation, routing: Any
+) -> None:
+    expert = agent("Expert")
+    attach(
+        Crew(agents=[expert], tasks=[task("other", expert)]), routing("default: {pin: claude-opus-4}"), router=router
+    )
+
+    @tool("ask")
+    def ask(question: str) -> str:
+        """Asks the expert."""
+        return str(expert.llm.call(question))
+
+    member = agent(tools=[ask])
+    sim.reply_with("gpt-4o", tool_calls=[{"name": "ask", "arguments": {"question": "Why?"}}])
+    crew = Crew(agents=[member], tasks=[task("main", member)])
+    run(attach(crew, routing("default: {pin: gpt-4o}"), router=router))
+    assert [request.expert_id for request in sim.requests] == ["gpt-4o", "claude-opus-4", "gpt-4o"]

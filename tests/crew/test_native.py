@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
 from crewai import Agent, Crew, Task
 from crewai.events.event_bus import crewai_event_bus
 from crewai.events.types.llm_events import LLMCallStartedEvent
+from crewai.llms.providers.openai.completion import OpenAICompletion
 
 from crew_moe.crew import attach, report
 from crew_moe.crew.native import NativeClient
@@ -100,6 +102,38 @@ def test_dead_provider_and_silence(native: Expert, sim: Simulation, router: Rout
         with pytest.raises(CallFailed) as caught:
             CLIENT.call(replace(native, base_url=silent.base_url), ask(), timeout_s=0.2)
         assert caught.value.error_class is ErrorClass.TIMEOUT
+
+
+def test_errors_hide_the_prompt(native: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_llm: Any, messages: Any, **_: Any) -> None:
+        raise ValueError(f"invalid: {messages[-1]['content']}")
+
+    monkeypatch.setattr(OpenAICompletion, "call", refuse)
+    with pytest.raises(CallFailed) as caught:
+        CLIENT.call(native, ask("Patient Ada Lovelace has gout"), timeout_s=5)
+    assert "Lovelace" not in str(caught.value)
+
+
+async def test_calls_wait_for_no_thread_of_the_loops_pool(native: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
+    CLIENT.call(native, ask(), timeout_s=5)  # makes the model, which takes a while
+    together = Barrier(40)  # more than the pool of any machine has threads
+
+    def answer(_llm: Any, **_: Any) -> str:
+        together.wait(timeout=10)
+        return "fine"
+
+    monkeypatch.setattr(OpenAICompletion, "call", answer)
+    replies = await asyncio.gather(*(CLIENT.acall(native, ask(), timeout_s=10) for _ in range(40)))
+    assert {reply.text for reply in replies} == {"fine"}
+
+
+async def test_silence_ends_an_asynchronous_call_too(native: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Event()
+    monkeypatch.setattr(OpenAICompletion, "call", lambda _llm, **_: asked.wait(10))
+    with pytest.raises(CallFailed) as caught:
+        await CLIENT.acall(native, ask(), timeout_s=0.05)
+    asked.set()
+    assert caught.value.error_class is ErrorClass.TIMEOUT
 
 
 def test_errors_hide_the_key() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 from crewai import Crew
@@ -12,7 +14,7 @@ from crew_moe.crew import attach, report
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.errors import ExecutionFailed
 from crew_moe.router import Router
-from crew_moe.sim import Simulation
+from crew_moe.sim import Simulation, simulate
 from tests.crew.playing import run
 
 PROVIDERS = ("anthropic", "openai", "google", "mistral", "cohere")
@@ -63,3 +65,22 @@ def test_dead_providers_end_the_crew_with_every_attempt(
     assert all(attempt.expert_id in str(caught.value) for attempt in attempts)
     assert report(crew).tasks[0].attempts == attempts
     assert len(report(crew).tasks) == 1
+
+
+@pytest.mark.parametrize("budget_usd", ["0.5", "0.09"])
+def test_failures_at_unknown_prices_end_a_task_only_when_its_money_is_gone(
+    budget_usd: str, crew: Crew, routing: Callable[[str], Path]
+) -> None:
+    path = routing(
+        "default: {pin: gpt-4o, fallbacks: [claude-sonnet-4, gemini-pro-1.5, mistral-large-2], max_output_tokens: 2000,"
+        f" budget_usd: {budget_usd}}}"
+    )
+    rules = [{"expert": dead, "error": 500} for dead in ("gpt-4o", "claude-sonnet-4", "gemini-pro-1.5")]
+    with (
+        simulate({"rules": rules}, speed=0) as sim,
+        Router.from_config(state=":memory:", base_url=sim.base_url) as router,
+    ):
+        run(attach(crew, path, router=router))
+        row = report(crew).tasks[0]
+    assert row.expert_id == "mistral-large-2"
+    assert sum(attempt.unsettled_usd for attempt in row.attempts) <= Decimal(budget_usd)

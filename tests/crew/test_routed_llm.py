@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from statistics import median
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -144,6 +145,45 @@ def test_threads_count_every_token(model: RoutedLLM, router: Router) -> None:
         list(pool.map(lambda index: model.call(f"Question {index}"), range(80)))
     counted = model.get_token_usage_summary()
     assert (counted.prompt_tokens, counted.successful_requests) == (400, 80)
+
+
+def test_attempts_of_one_task_side_by_side_are_all_remembered(crew: Crew, router: Router, routing: Make) -> None:
+    model = model_of(attach(crew, routing("default: {pin: gpt-4o}"), router=router))
+    router.executor.client.register(Transport.OPENAI, Together(8))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: model.call("Hello", from_task=crew.tasks[0]), range(8)))
+    (row,) = report(crew).tasks
+    assert sorted(attempt.number for attempt in row.attempts) == list(range(1, 9))
+    assert len(router.outcomes.served(str(row.decision_id))) == 8
+    assert sum(router.stats()["calls"].values()) == pytest.approx(8, abs=0.01)
+
+
+async def test_call_after_one_that_was_given_up_has_numbers_of_its_own(
+    crew: Crew, router: Router, routing: Make
+) -> None:
+    stuck = Stuck()
+    model = model_of(attach(crew, routing("default: {pin: gpt-4o}"), router=router))
+    router.executor.client.register(Transport.OPENAI, stuck)
+    call = asyncio.create_task(model.acall("How are you?", from_task=crew.tasks[0]))
+    await stuck.asked.wait()
+    call.cancel()
+    await asyncio.wait([call])
+    router.executor.client.register(Transport.OPENAI, Instant())
+    model.call("How are you?", from_task=crew.tasks[0])
+    (row,) = report(crew).tasks
+    assert [entry["ok"] for entry in router.outcomes.served(str(row.decision_id))] == [False, True]
+
+
+class Together(Stuck):
+    """A provider that answers nobody before all have asked."""
+
+    def __init__(self, callers: int) -> None:
+        super().__init__()
+        self.all = Barrier(callers, timeout=10)
+
+    def call(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:  # noqa: ARG002
+        self.all.wait()
+        return ChatReply(text="fine", usage=Usage(input_tokens=5, output_tokens=1))
 
 
 def test_calls_of_one_task_side_by_side_keep_to_its_budget(crew: Crew, router: Router, routing: Make) -> None:

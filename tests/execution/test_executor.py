@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ def test_chosen_expert_answers(running: Running) -> None:
         return reply("Paris.", model="a-live")
 
     on = stage({"a": [after_a_while]})
-    answer = running(on, route(first_attempt=4))
+    answer = running(on, route(numbers=count(4)))
     row = answer.attempts[0]
 
     assert (answer.expert_id, answer.reply.text) == ("a", "Paris.")

@@ -123,6 +123,13 @@ def test_what_failed_calls_may_have_cost_is_taken_from_the_budget() -> None:
     assert after.after(ErrorClass.SKIPPED, called=False).step(None) == Stop(reason=StopReason.BUDGET)
 
 
+def test_money_is_blamed_only_where_somebody_was_passed_over_for_it() -> None:
+    costly = Option(expert_id="a", context_window=10, floor_nano=6)
+    after = trail(costly, budget_nano=10).after(ErrorClass.SERVER, cost_nano=9)
+
+    assert after.step(None) == Stop(reason=StopReason.EXHAUSTED)
+
+
 def test_skips_do_not_count_as_attempts() -> None:
     after = trail(max_attempts=1).after(ErrorClass.CIRCUIT_OPEN, called=False)
 

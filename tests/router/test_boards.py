@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime
 
-from crew_moe.boards import REFRESH_S, Boards, shares
+from crew_moe.boards import LONGEST_S, REFRESH_S, Boards, shares
 from crew_moe.clock import ManualClock
 from crew_moe.domain.snapshot import Performance
 from crew_moe.state.memory import MemoryStore
@@ -91,6 +91,31 @@ def test_a_snapshot_that_takes_long_is_taken_rarely() -> None:
         boards.current()
 
     assert (store.taken - before) * store.costs_s <= 0.03 * 60.0
+
+
+def test_one_snapshot_that_waited_for_a_lock_does_not_make_the_next_one_late() -> None:
+    clock = ManualClock(NOW)
+    store = CountingStore(clock, costs_s=0.001)
+    boards = Boards(board(), store, clock)
+    for costs_s in (0.001, 5.0, 0.001):
+        store.costs_s = costs_s
+        store.fail("expert:gpt-4o", NOW)
+        clock.advance(0.06)
+        boards.current()
+    clock.advance(0.06)
+
+    assert boards.current().snapshot.breakers["expert:gpt-4o"].failures == 3
+
+
+def test_a_store_that_is_always_slow_is_still_looked_at() -> None:
+    clock = ManualClock(NOW)
+    store = CountingStore(clock, costs_s=5.0)
+    boards = Boards(board(), store, clock)
+    boards.refresh(force=True)
+    store.fail("expert:gpt-4o", NOW)
+    clock.advance(LONGEST_S)
+
+    assert boards.current().snapshot.breakers["expert:gpt-4o"].failures == 1
 
 
 def test_another_thread_s_look_is_enough() -> None:

@@ -20,6 +20,31 @@ def test_an_outcome_counts_once_per_attempt() -> None:
     assert on.stats()["calls"] == {decision.expert_id: 2.0}
 
 
+@pytest.mark.parametrize(
+    ("error", "opened", "calls"),
+    [
+        (None, ["expert", "provider"], 6.0),
+        ("timeout", ["expert", "provider"], 6.0),
+        ("rate_limit", ["expert"], 6.0),
+        ("bad_request", [], 0.0),
+        ("refused", [], 0.0),
+    ],
+)
+def test_a_failure_counts_as_far_as_its_error_blames_somebody(
+    error: str | None, opened: list[str], calls: float
+) -> None:
+    on = router()
+    decision = decided(on)
+    failed = Outcome(decision_id=decision.decision_id, expert_id=decision.expert_id, success=False, error=error)
+    for attempt in range(1, 7):
+        assert on.record(failed.model_copy(update={"attempt": attempt}))
+
+    stats = on.stats()
+
+    assert [key.partition(":")[0] for key in stats["open_breakers"]] == opened
+    assert stats["calls"][decision.expert_id] == calls
+
+
 def test_an_outcome_of_an_unknown_decision_or_expert_is_refused() -> None:
     on = router()
     decision = decided(on)
