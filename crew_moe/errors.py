@@ -10,6 +10,7 @@
      +- MissingExtra            an optional dependency is not installed (exit code 2)
      +- RefusedError            nothing may serve the request; carries the Infeasible (exit code 1)
      +- ExecutionFailed         every attempt failed; carries the attempts (exit code 1)
+     +- CrewFailed              a crew ended by an error that is not the router's: a guardrail, a tool (exit code 1)
      +- StateError              the state store can't be used
      +- SimulationError         the simulated providers could not start
 
@@ -118,6 +119,13 @@ class ExecutionFailed(CrewMoEError):
         self.reason = reason
         trail = "; ".join(str(attempt) for attempt in self.attempts) or "no attempt was possible"
         super().__init__(f"no expert could answer ({reason}): {trail}")
+
+
+class CrewFailed(CrewMoEError):
+    """A crew did not reach its end for a reason of its own: a guardrail that never passed, a tool, a callback."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"the crew failed: {type(cause).__name__}{f': {cause}' if str(cause) else ''}")
 
 
 class StateError(CrewMoEError):

@@ -59,21 +59,30 @@ def _refuse_twins(node: yaml.MappingNode) -> None:
 
 
 def read_text(path: Path) -> str:
-    """The file as UTF-8 text; raises ConfigError when it is missing, too large or no text."""
+    """The file as UTF-8 text, without the mark that editors put first; raises ConfigError when it is missing, too
+    large or no text.
+    """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ConfigError(f"{size:,} bytes is too large", file=str(path), allowed=(f"up to {MAX_BYTES:,} bytes",))
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            return as_text(file.read(MAX_BYTES + 1), str(path))
     except FileNotFoundError:
         reason, siblings = "no such file", _siblings(path)
     except IsADirectoryError:
         reason, siblings = "is a folder, not a file", ()
-    except UnicodeDecodeError:
-        reason, siblings = "is not UTF-8 text", ()
     except OSError as error:
         reason, siblings = f"can't be read ({error.strerror})", ()
     raise ConfigError(reason, file=str(path), value=path.name if siblings else None, allowed=siblings)
+
+
+def as_text(raw: bytes, file: str) -> str:
+    """The text in `raw`, of which one byte more than is allowed was read: a device's or a pipe's size is not known."""
+    if len(raw) > MAX_BYTES:
+        raise ConfigError("is too large", file=file, allowed=(f"up to {MAX_BYTES:,} bytes",))
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8 text", file=file) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_yaml(path: Path) -> Any:

@@ -122,11 +122,12 @@ def _write(changes: Sequence[Change]) -> None:
     staged: list[Path] = []
     try:
         for change in changes:
-            handle, name = mkstemp(dir=change.path.parent, prefix=f".{change.path.name}.")
+            home = change.path.resolve().parent  # of a link, the file that it names is written
+            handle, name = mkstemp(dir=home, prefix=f".{change.path.name}.")
             staged.append(Path(name))
             _fill(handle, change, staged[-1])
         for new, change in zip(staged, changes, strict=True):
-            os.replace(new, change.path)
+            os.replace(new, change.path.resolve())
     except OSError as error:
         raise ConfigError(f"can't be written ({error.strerror})", file=str(error.filename)) from error
     finally:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from crew_moe.catalog.documents import MAX_BYTES, read_mapping, read_text
+from crew_moe.catalog.documents import MAX_BYTES, as_text, read_mapping, read_text
 from crew_moe.catalog.locate import layers, packaged_config, packaged_documents
 from crew_moe.cli.options import config_folder
 from crew_moe.crew.plan import AGENTS_FILE, TASKS_FILE
@@ -56,6 +56,8 @@ def load_material(config: Path | None, document: str | None, given: Sequence[str
     folder = config_folder(config) or packaged_config()
     layers(TASKS_FILE, folder)  # says so when there is no such folder
     files = {name: read_mapping(folder / name) for name in (AGENTS_FILE, TASKS_FILE)}
+    if not files[TASKS_FILE]:
+        raise ConfigError("there is no task in it", file=str(folder / TASKS_FILE))
     wanted = set(_placeholders(files))
     inputs = dict(_pair(text) for text in given)
     if document is None and DOCUMENT in wanted - inputs.keys():
@@ -93,13 +95,7 @@ def read_input(source: str) -> str:
 
 
 def _stdin() -> str:
-    raw = sys.stdin.buffer.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise ConfigError("is too large", file="stdin", allowed=(f"up to {MAX_BYTES:,} bytes",))
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError("is not UTF-8 text", file="stdin") from None
+    return as_text(sys.stdin.buffer.read(MAX_BYTES + 1), "stdin")
 
 
 def _match(wanted: set[str], inputs: Mapping[str, str], file: Path) -> None:

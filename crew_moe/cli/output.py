@@ -13,13 +13,17 @@ from typing import Any, Final, Self
 _CONTROLS: Final = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 MAX_WORD: Final = 20  # characters; a longer word in a wrapping column is broken
 ABSENT: Final = "-"
+USUAL_WIDTH: Final = 80
 
 
 def out() -> Any:
     """A rich console on stdout; text is printed as it is, without markup."""
     from rich.console import Console
 
-    return Console(markup=False, emoji=False, highlight=False)
+    console = Console(markup=False, emoji=False, highlight=False)
+    if console.width < 1:  # what some terminals tell that know no width; nothing at all would be shown
+        console.width = USUAL_WIDTH
+    return console
 
 
 def err() -> Any:

@@ -68,6 +68,8 @@ def _planned(router: Router, material: Material) -> list[Planned]:
             _known(entry["agent"], material.agents, "agent", file, f"{name}.agent")
         context = entry.get("context")
         read = list(written) if context is None else context
+        if not isinstance(read, list):
+            raise ConfigError("must be a list of names", file=file, key=f"{name}.context")
         for task in read:
             _known(task, written, "earlier task", file, f"{name}.context")
         request = _request(name, entry, routing, material, sum(written[task] for task in read))
@@ -77,8 +79,8 @@ def _planned(router: Router, material: Material) -> list[Planned]:
     return planned
 
 
-def _known(name: str, known: Mapping[str, object], noun: str, file: str, key: str) -> None:
-    if name not in known:
+def _known(name: object, known: Mapping[str, object], noun: str, file: str, key: str) -> None:
+    if not isinstance(name, str) or name not in known:
         raise ConfigError(f"unknown {noun} '{name}'", file=file, key=key, value=name, allowed=sorted(known))
 
 

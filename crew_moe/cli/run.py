@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TextIO
 import typer
 
 from crew_moe.cli.options import AsJson, Config, State
-from crew_moe.errors import CrewMoEError, InvalidInput
+from crew_moe.errors import CrewFailed, CrewMoEError, InvalidInput
 
 if TYPE_CHECKING:
     from crew_moe.cli.material import Material
@@ -74,9 +74,13 @@ def run(
 
 
 def _chatter(material: Material) -> TextIO:
-    """Where to put what CrewAI prints: stdout is for the answer, and only a verbose agent is meant to be heard."""
+    """Where to put what CrewAI prints: stdout is for the answer, and only what is meant to be heard is.
+
+    That is a verbose agent, and a task that asks somebody and waits for the answer.
+    """
     verbose = any(entry.get("verbose") for entry in material.agents.values())
-    return sys.stderr if verbose else io.StringIO()
+    asks = any(entry.get("human_input") for entry in material.tasks.values() if isinstance(entry, Mapping))
+    return sys.stderr if verbose or asks else io.StringIO()
 
 
 def _kickoff(stage: Stage, material: Material, progress: Progress) -> Run:
@@ -97,4 +101,7 @@ def _kickoff(stage: Stage, material: Material, progress: Progress) -> Run:
             output = getattr(crew.kickoff(inputs=dict(material.inputs)), "raw", "")
         except CrewMoEError as failure:
             error = failure
+        except Exception as failure:  # noqa: BLE001 - CrewAI's and the tools' own; what the run cost is still told
+            error = CrewFailed(failure)
+            error.__cause__ = failure
     return Run(stage=stage, document=material.document, report=report(crew), output=output, error=error)

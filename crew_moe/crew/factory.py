@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 from crewai import Agent, Crew, Process, Task
 from crewai.tools import BaseTool
+from pydantic import BaseModel, ValidationError
 
 from crew_moe.catalog.documents import read_mapping
 from crew_moe.crew.call import Sampling
@@ -19,11 +20,14 @@ from crew_moe.crew.plan import AGENTS_FILE, TASKS_FILE, RoutingPlan, load_plan
 from crew_moe.crew.routed_llm import RoutedLLM
 from crew_moe.crew.seat import Seat, SeatKind
 from crew_moe.crew.wiring import attach
+from crew_moe.domain.complaint import complaint
 from crew_moe.errors import ConfigError
 from crew_moe.settings import read_settings
 
 if TYPE_CHECKING:
     from crew_moe.router import Router
+
+_Made = TypeVar("_Made", bound=BaseModel)
 
 _AGENT_KEYS: Final = frozenset(Agent.model_fields) | {"routing"}
 _TASK_KEYS: Final = frozenset(Task.model_fields) | {"routing"}
@@ -71,7 +75,7 @@ class AgentFactory:
         if not isinstance(own, str | None):
             raise ConfigError("must be the name of a model", file=str(file), key=f"{name}.llm")
         fields["tools"] = self._named_tools(fields.get("tools"), file, name)
-        return Agent(**fields, llm=self._model(own, fields["role"], dispatcher))
+        return _made(Agent, {**fields, "llm": self._model(own, fields["role"], dispatcher)}, file, name)
 
     def _model(self, own: str | None, role: str, dispatcher: Dispatcher) -> Any:
         """The routed model of an agent; CrewAI's own when routing is off or the catalogue knows no such model."""
@@ -102,15 +106,16 @@ class AgentFactory:
                     )
             fields["agent"] = _named(fields["agent"], agents, "agent", file, f"{name}.agent")
             if fields.get("context") is not None:
-                fields["context"] = [
-                    _named(one, tasks, "earlier task", file, f"{name}.context") for one in fields["context"]
-                ]
+                key = f"{name}.context"
+                earlier = _names(fields["context"], file, key)
+                fields["context"] = [_named(one, tasks, "earlier task", file, key) for one in earlier]
             fields["tools"] = self._named_tools(fields.get("tools"), file, name)
-            tasks[name] = Task(**{**fields, "name": name})
+            tasks[name] = _made(Task, {**fields, "name": name}, file, name)
         return tasks
 
     def _named_tools(self, names: Any, file: Path, owner: str) -> list[BaseTool]:
-        return [_named(name, self._tools, "tool", file, f"{owner}.tools") for name in names or ()]
+        key = f"{owner}.tools"
+        return [_named(name, self._tools, "tool", file, key) for name in _names(names or [], file, key)]
 
 
 def _fields(entry: Any, allowed: frozenset[str], file: Path, name: str) -> dict[str, Any]:
@@ -129,8 +134,24 @@ def _required(fields: Mapping[str, Any], keys: tuple[str, ...], file: Path, name
             raise ConfigError("is required and must be text", file=str(file), key=f"{name}.{key}")
 
 
+def _made(kind: type[_Made], fields: Mapping[str, Any], file: Path, name: str) -> _Made:
+    """CrewAI's object of these fields; raises ConfigError where CrewAI refuses one."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        what, where, value, allowed = complaint(error, kind)
+    key = f"{name}.{where}" if where else name
+    raise ConfigError(what, file=str(file), key=key, value=value, allowed=allowed)
+
+
+def _names(given: Any, file: Path, key: str) -> list[Any]:
+    if not isinstance(given, list):
+        raise ConfigError("must be a list of names", file=str(file), key=key)
+    return given
+
+
 def _named(name: Any, known: Mapping[str, Any], noun: str, file: Path, key: str) -> Any:
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ConfigError(f"unknown {noun} '{name}'", file=str(file), key=key, value=name, allowed=sorted(known))
     return known[name]
 

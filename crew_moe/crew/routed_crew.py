@@ -37,6 +37,7 @@ class RoutedCrew(Crew):
 
     def calculate_usage_metrics(self) -> UsageMetrics:
         """Tokens of all seats: each model once, however many agents share it, and the crew's own seats too."""
+        self._drain_memory_writes()  # CrewAI counts first and lets memories finish then; their calls cost too
         total = UsageMetrics()
         everybody = [*self.agents, *([self.manager_agent] if self.manager_agent is not None else [])]
         models = {id(agent.llm): agent.llm for agent in everybody}

@@ -94,8 +94,20 @@ def test_a_file_that_can_not_be_read_says_why(tmp_path: Path) -> None:
         read_text(write(tmp_path, "") / "below")
 
 
-def test_a_huge_file_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "MAX_BYTES", 10)
 
-    with pytest.raises(ConfigError, match="11 bytes is too large; allowed: up to 10 bytes"):
+    with pytest.raises(ConfigError, match="is too large; allowed: up to 10 bytes"):
         read_text(write(tmp_path, "x" * 11))
+
+
+def test_a_device_without_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="is too large"):
+        read_text(Path("/dev/zero"))
+
+
+def test_byte_order_mark_of_an_editor_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "request.json"
+    path.write_bytes(b"\xef\xbb\xbf{}\r\n")
+
+    assert read_text(path) == "{}\n"

@@ -153,3 +153,31 @@ def test_wrong_script_names_its_place(cli: Cli, tmp_path: Path, text: str, told:
 
     _refused(done)
     assert told in done.err
+
+
+def test_request_with_a_byte_order_mark_is_read(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "request.json"
+    path.write_text('{"text": "Write an API"}', encoding="utf-8-sig")
+
+    assert cli("route", "--request", path).code == 0
+
+
+TASK = "description: x, expected_output: y, agent"
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("tasks", "told"),
+    [
+        ("", "there is no task in it"),
+        (f"a: {{{TASK}: [triager]}}", "a.agent: "),
+        (f"a: {{{TASK}: triager, context: 3}}", "a.context: must be a list of names"),
+    ],
+)
+def test_task_that_is_no_task_is_refused(cli: Cli, crew_dir: Path, command: str, tasks: str, told: str) -> None:
+    (crew_dir / "tasks.yaml").write_text(tasks, encoding="utf-8")
+
+    done = cli(command, "--config", crew_dir)
+
+    _refused(done)
+    assert told in done.err

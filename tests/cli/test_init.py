@@ -199,3 +199,13 @@ def test_two_crews_are_too_many(cli: Cli, project: Path) -> None:
 
     assert done.code == 2
     assert "more than one crew here" in done.err
+
+
+def test_file_behind_a_link_is_written_and_the_link_stays(cli: Cli, project: Path, tasks: Path) -> None:
+    real = tasks.rename(project / "shared-tasks.yaml")
+    tasks.symlink_to(real)
+
+    cli("init", project, "--yes")
+
+    assert tasks.is_symlink()
+    assert "routing:" in real.read_text(encoding="utf-8")

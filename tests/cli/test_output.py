@@ -67,3 +67,7 @@ def test_units_are_readable() -> None:
     assert usd("1234.5") == "$1,234.500000"
     assert (milliseconds(1234.4), milliseconds(12_345)) == ("1,234 ms", "12.3 s")
     assert (share(0.256), share(None)) == ("26 %", None)
+
+
+def test_width_that_nobody_knows_shows_the_table_all_the_same(shown: Callable[[int], str]) -> None:
+    assert shown(0) == shown(80)

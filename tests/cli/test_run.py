@@ -199,3 +199,16 @@ def test_kept_state_lets_a_choice_be_explained(cli: Cli, one_task: Path, state: 
     assert done.code == 0, done.err
     assert "the same choice came out, bit for bit" in done.out
     assert "answered" in done.out
+
+
+def test_crew_that_fails_by_itself_shows_what_it_cost(cli: Cli, one_task: Path) -> None:
+    tasks = one_task / "tasks.yaml"
+    tasks.write_text(f"{tasks.read_text(encoding='utf-8')}  human_input: true\n", encoding="utf-8")
+
+    done = cli("run", "--config", one_task, "--json")  # nobody is there to answer
+
+    assert done.code == 1
+    assert "error: the crew failed: " in done.err
+    assert "Human Feedback Required" in done.err
+    assert done.json["output"] is None
+    assert done.json["totals"]["cost_usd"] > 0

@@ -79,6 +79,8 @@ def test_tools_are_named_in_yaml(router: Router, config: Path) -> None:
         ("agents.yaml", "llm: gpt-4o-mini", "llm: {model: x}", "writer.llm: must be the name of a model"),
         ("tasks.yaml", "agent: writer", "agent: wirter", "unknown agent 'wirter'; did you mean 'writer'"),
         ("tasks.yaml", "context: [audit_task]", "context: [odit_task]", "unknown earlier task 'odit_task'"),
+        ("tasks.yaml", "context: [audit_task]", "context: 3", "context: must be a list of names"),
+        ("tasks.yaml", "context: [audit_task]", "async_execution: maybe", "async_execution: must be true or false"),
         ("tasks.yaml", "context: [audit_task]", "output_pydantic: Findings", "names Python code"),
         ("tasks.yaml", "min_quality: 0.95", "min_qualty: 0.95", "unknown field 'min_qualty'; did you mean"),
         ("tasks.yaml", "budget_usd: 0.5", "pin: gpt-40", "unknown expert 'gpt-40'; did you mean 'gpt-4o'"),

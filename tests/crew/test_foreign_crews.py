@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crewai import Agent, Crew
+from crewai import Agent, Crew, PlanningConfig
 from crewai.project.crew_loader import load_crew
 from crewai.tools import tool
+from pydantic import BaseModel
 
 from crew_moe.crew import attach, report
 from crew_moe.errors import ConfigError
@@ -140,3 +141,26 @@ def test_agent_that_works_for_another_crew_keeps_to_its_own_file(
     crew = Crew(agents=[member], tasks=[task("main", member)])
     run(attach(crew, routing("default: {pin: gpt-4o}"), router=router))
     assert [request.expert_id for request in sim.requests] == ["gpt-4o", "claude-opus-4", "gpt-4o"]
+
+
+class Finding(BaseModel):
+    title: str
+    points: list[str]
+
+
+@pytest.mark.parametrize("expert", ["gpt-4o", "claude-sonnet-4", "command-r"])  # with schemas, and without
+def test_structure_is_kept_by_every_kind_of_expert(expert: str, router: Router, agent: Any, task: Any) -> None:
+    member = agent()
+    work = task("find", member, output_pydantic=Finding, guardrail="It names the pump")
+    router.pin(expert)
+    output = run(attach(Crew(agents=[member], tasks=[work]), router=router))
+    assert isinstance(output.pydantic, Finding)
+
+
+def test_agent_that_plans_until_it_is_ready_comes_to_an_end(
+    router: Router, sim: Simulation, agent: Any, task: Any
+) -> None:
+    member = agent(planning_config=PlanningConfig(max_attempts=20))  # None, CrewAI's default, is for ever
+    crew = attach(Crew(agents=[member], tasks=[task("only", member)]), router=router)
+    assert run(crew).raw
+    assert len(sim.requests) < 10

@@ -130,3 +130,11 @@ def test_no_chat_breaks_the_expert(turns: list[tuple[str, str]]) -> None:
     chat = [{"role": role, "content": text} for role, text in turns]
 
     assert reply(chat, [READ_DOC], {"type": "json_object"}) == reply(chat, [READ_DOC], {"type": "json_object"})
+
+
+def test_schema_that_the_system_prompt_tells_is_kept_in_json_mode(crew_chat: Chat) -> None:
+    chat = crew_chat("Write it", context="The door is red.")
+    chat[0]["content"] += "\n\nAnswer with one JSON object that fits this JSON Schema, and nothing else:\n"
+    chat[0]["content"] += '{"properties": {"a": {"type": "string"}}}'
+
+    assert json.loads(reply(chat, (), {"type": "json_object"}).text) == {"a": "The door is red."}

@@ -32,6 +32,8 @@ _HEADING: Final = re.compile(r"\n#{1,3} ")
 _TOOL: Final = re.compile(r"Tool Name: ([^\n]+)\nTool Arguments: ")
 _TOOL_ROLES: Final = frozenset({"tool", "function"})
 _SYSTEM_ROLES: Final = frozenset({"system", "developer"})
+# How a system prompt asks for JSON where a provider knows no schemas: the last such wish counts.
+_TOLD_SCHEMA: Final = re.compile(r"(?:JSON Schema|OpenAPI schema)[^\n{]{0,60}:\s*(?=\{)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Conversation:
     """`request` and `expected` are the asker's own words; `source` is what to extract from, results of tools first.
 
     `answered`: a tool has answered already. `react`: the system prompt asks for "Final Answer:" lines, and
-    `listed_tools` are the tools that it describes in words.
+    `listed_tools` are the tools that it describes in words. `schema` is the one that was asked for in words.
     """
 
     request: str
@@ -71,7 +73,7 @@ def read(messages: Sequence[Mapping[str, Any]]) -> Conversation:
         answered=bool(results),
         react=react,
         listed_tools=_listed_tools(rules),
-        schema=schema,
+        schema=schema or _told_schema(system),
     )
 
 
@@ -118,6 +120,11 @@ def _split_description(description: str, *, weak: bool) -> tuple[str, str]:
 def _asked_schema(demands: str) -> Mapping[str, Any] | None:
     _, mark, text = demands.partition(SCHEMA)
     return _leading_json(text.lstrip()) if mark else None
+
+
+def _told_schema(system: str) -> Mapping[str, Any] | None:
+    found = [_leading_json(system[mark.end() :]) for mark in _TOLD_SCHEMA.finditer(system)]
+    return next((schema for schema in reversed(found) if schema), None)
 
 
 def _listed_tools(rules: str) -> tuple[Mapping[str, Any], ...]:

@@ -70,7 +70,7 @@ def reply(
 
 
 def _text(conversation: Conversation, text: Ranked, supply: Supply, response_format: Mapping[str, Any] | None) -> str:
-    schema = _schema(response_format) or conversation.schema
+    schema = _schema(response_format, conversation.schema)
     action = _action(conversation, supply)
     if action is not None:
         return as_action(action)
@@ -99,15 +99,13 @@ def _supply(conversation: Conversation, text: Ranked) -> Supply:
     )
 
 
-def _schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The JSON schema that a response format asks for, or None when it asks for plain text."""
+def _schema(response_format: Mapping[str, Any] | None, told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The JSON schema that a response format or the chat's words ask for; None when it is to be plain text."""
     kind = (response_format or {}).get("type")
-    if kind == "json_object":
-        return _JSON_OBJECT
-    if kind != "json_schema":
-        return None
-    schema = (response_format or {}).get("json_schema", {}).get("schema")
-    return schema if isinstance(schema, Mapping) and schema else _JSON_OBJECT
+    if kind not in ("json_object", "json_schema"):
+        return told
+    schema = (response_format or {}).get("json_schema", {}).get("schema") if kind == "json_schema" else None
+    return schema if isinstance(schema, Mapping) and schema else told or _JSON_OBJECT
 
 
 def _json(schema: Mapping[str, Any], supply: Supply) -> str:

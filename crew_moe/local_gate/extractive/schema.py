@@ -3,7 +3,8 @@
 Strict filling is for tools: a required field that the text can't fill means that the tool can't be called, and
 optional fields stay away. Lenient filling is for structured answers: what the text can't fill gets the schema's default
 or the plainest value of its type, so that the answer is valid. A boolean without a default is false: nothing here can
-judge. `pattern`, `multipleOf` and `not` are not looked at.
+judge. Only what CrewAI goes on asking until it is true (a plan that is ready, a result that is valid) is true.
+`pattern`, `multipleOf` and `not` are not looked at.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ MAX_NODES: Final = 2_000
 """Values in one answer: a schema that refers to itself must come to an end."""
 MAX_ITEMS: Final = 5
 MAX_LEAST: Final = 100
+
+CONSENTS: Final = frozenset({"ready", "valid"})
+"""What CrewAI calls the answers that let an agent with `reasoning` and a task with a guardrail in words go on."""
 
 Schema = Mapping[str, Any]
 
@@ -184,8 +188,8 @@ class _Filler:
         value = self.number(slot)
         return value if value is MISSING else int(value)
 
-    def boolean(self, _: _Slot) -> Any:
-        return MISSING if self._strict else False
+    def boolean(self, slot: _Slot) -> Any:
+        return MISSING if self._strict else slot.name in CONSENTS
 
     def null(self, _: _Slot) -> Any:
         return None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from crew_moe.local_gate.extractive.schema import fill
+from crew_moe.local_gate.extractive.schema import CONSENTS, fill
 from crew_moe.local_gate.extractive.supply import Supply
 
 ToolCall = Mapping[str, Any]
@@ -25,7 +25,8 @@ def choose_call(tools: Sequence[Mapping[str, Any]], supply: Supply) -> ToolCall 
     fillable = []
     for index, tool in enumerate(tools):
         function = tool.get("function", tool)
-        arguments = fill(_parameters(function), supply, strict=True)
+        parameters = _parameters(function)
+        arguments = fill(parameters, supply, strict=not _asks_consent(parameters))
         shared = _shared(function, supply.request)
         if isinstance(arguments, dict) and (arguments or shared):
             fillable.append((-shared, index, str(function.get("name", "")), arguments))
@@ -44,6 +45,12 @@ def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
         name: {**field, "description": f"{field.get('description', '')}\n{about}"} for name, field in fields.items()
     }
     return {"type": "object", **parameters, "properties": described}
+
+
+def _asks_consent(parameters: Mapping[str, Any]) -> bool:
+    """Whether it takes no more than the asker's own plan: it acts on nothing, and without it CrewAI asks for ever."""
+    required = parameters.get("required")
+    return isinstance(required, list) and any(word in required for word in CONSENTS)
 
 
 def _shared(function: Mapping[str, Any], request: str) -> int:
