@@ -104,7 +104,7 @@ def test_without_a_key_no_credentials_are_sent() -> None:
 
 def test_answer_is_read(calling: Calling, client: OpenAIClient) -> None:
     with raw(answer(GOOD)) as server:
-        reply = calling(client, at(server), CHAT, 5.0)
+        reply = calling(client, at(server), CHAT, 30.0)
 
     assert reply == ChatReply(text="Paris.", usage=Usage(input_tokens=20, output_tokens=5), model="a-2026")
 
@@ -112,7 +112,7 @@ def test_answer_is_read(calling: Calling, client: OpenAIClient) -> None:
 @pytest.mark.parametrize("way", [stream, astream])
 def test_stream_is_read(way: Calling, client: OpenAIClient) -> None:
     with raw(chunked(WORDS, LAST, TOLD)) as server:
-        reply = way(client, at(server), CHAT, 5.0)
+        reply = way(client, at(server), CHAT, 30.0)
 
     assert (reply.text, reply.usage) == ("Paris.", Usage(input_tokens=20, output_tokens=5))
     assert server.received[0].body["stream"] is True
@@ -124,7 +124,7 @@ def test_first_words_come_before_the_last_are_written(client: OpenAIClient) -> N
 
         assert next(chunks) == ChatChunk(text="Par")
         chunks.close()  # type: ignore[attr-defined]
-        assert server.gone.wait(5.0)
+        assert server.gone.wait(30.0)
 
 
 async def test_cancelled_call_closes_its_connection(client: OpenAIClient) -> None:
@@ -140,7 +140,7 @@ async def test_cancelled_call_closes_its_connection(client: OpenAIClient) -> Non
 
 def test_interrupted_call_closes_its_connection(client: OpenAIClient) -> None:
     def interrupt() -> None:
-        server.arrived.wait(5.0)
+        server.arrived.wait(30.0)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     with raw(Play((), End.HANG)) as server:
@@ -148,14 +148,14 @@ def test_interrupted_call_closes_its_connection(client: OpenAIClient) -> None:
         with pytest.raises(KeyboardInterrupt):
             client.call(at(server), CHAT, timeout_s=30.0)
 
-        assert server.gone.wait(5.0)
+        assert server.gone.wait(30.0)
 
 
 def test_connections_are_used_again(calling: Calling, client: OpenAIClient) -> None:
     plays = [chunked(WORDS, LAST, TOLD) if calling in (stream, astream) else answer(GOOD) for _ in range(3)]
     with raw(*plays) as server:
         for _ in plays:
-            calling(client, at(server), CHAT, 5.0)
+            calling(client, at(server), CHAT, 30.0)
 
     assert {request.connection for request in server.received} == {0}
 
@@ -213,17 +213,17 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10
 )
 def test_timeout_bounds_the_whole_attempt(calling: Calling, client: OpenAIClient, play: Play) -> None:
     began = time.monotonic()
-    failure = failed(calling, client, play, timeout_s=0.25)
+    failure = failed(calling, client, play, timeout_s=0.5)
 
     assert (failure.error_class, failure.sent) == (ErrorClass.TIMEOUT, True)
-    assert 0.2 < time.monotonic() - began < 2.0
+    assert 0.4 < time.monotonic() - began < 8.0
 
 
 def test_refused_connection_was_not_sent(calling: Calling, client: OpenAIClient) -> None:
     with raw() as server:
         nobody = at(server)
     with pytest.raises(CallFailed) as raised:
-        calling(client, nobody, CHAT, 5.0)
+        calling(client, nobody, CHAT, 30.0)
 
     assert (raised.value.error_class, raised.value.sent) == (ErrorClass.CONNECTION, False)
 
@@ -255,7 +255,7 @@ def test_wrong_settings_fail_without_being_sent(
 ) -> None:
     client = OpenAIClient(base_url_for=lambda _: base_url, key_for=lambda _: key)
     with pytest.raises(CallFailed) as raised:
-        calling(client, EXPERT, CHAT, 5.0)
+        calling(client, EXPERT, CHAT, 30.0)
     client.close()
 
     assert (raised.value.error_class, raised.value.sent) == (error, False)
@@ -288,7 +288,7 @@ def test_many_threads_and_loops_share_one_client(client: OpenAIClient) -> None:
 def test_close_ends_calls_in_flight_and_all_later_ones(client: OpenAIClient) -> None:
     with raw(Play((), End.HANG)) as server, ThreadPoolExecutor(1) as threads:
         hanging = threads.submit(call, client, at(server), CHAT, 30.0)
-        assert server.arrived.wait(5.0)
+        assert server.arrived.wait(30.0)
         client.close()
 
         assert isinstance(hanging.exception(), CallFailed)

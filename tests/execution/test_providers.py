@@ -60,8 +60,10 @@ def crew_of(rules: list[Mapping[str, Any]] | None = None) -> Iterator[tuple[Exec
     ],
 )
 def test_every_fault_of_a_provider_ends_in_a_fallback(error: int | str, expected: str) -> None:
-    with crew_of([{"expert": "a", "error": error}]) as (executor, _):
-        answer = executor.run(route(attempt_timeout_ms=300.0), CHAT)
+    patience_ms = 2_000.0 if expected == "timeout" else 60_000.0  # nothing but a timeout may end an attempt early
+    slowly = {"drip_ms": 10_000} if error == "slow_drip" else {}
+    with crew_of([{"expert": "a", "error": error, **slowly}]) as (executor, _):
+        answer = executor.run(route(attempt_timeout_ms=patience_ms), CHAT)
 
     assert trace(answer.attempts) == [("a", expected), ("b", None)]
 
