@@ -12,6 +12,7 @@ from crew_moe.routing.board import Board
 from crew_moe.state.forking import survives_fork
 
 REFRESH_S: Final = 0.025
+STATISTICS_S: Final = 0.25  # averages move by a tenth at most: no decision is worse for reading them a little later
 SHARE_OF_TIME: Final = 0.02  # a snapshot that takes long is taken more rarely
 LONGEST_S: Final = 5.0
 AGES_S: Final = 60.0
@@ -21,7 +22,7 @@ SETTLING_CALLS: Final = 20.0  # calls before a provider's share counts in full
 class Boards:
     """Hands out the current Board. Asking is cheap: a clock reading, and the store's version every few milliseconds.
 
-    A change in the store (an outcome, an open breaker, a pin) shows within REFRESH_S, or 50 times what taking a
+    A change of breakers or pins shows within REFRESH_S, an outcome within STATISTICS_S, or 50 times what taking a
     snapshot costs (the cheaper of the last two, since one may have waited for a lock), whichever is longer, but
     within LONGEST_S; an ejection or a pin that ends by time alone shows as soon. Records fade with age, so a snapshot
     is taken again every AGES_S even if nothing happened.
@@ -35,6 +36,7 @@ class Boards:
         self._due = 0.0
         self._ends = 0.0
         self._took = 0.0
+        self._statistics_due = 0.0
         self.begin_anew()
         survives_fork(self)
         self.refresh()
@@ -56,15 +58,22 @@ class Boards:
             began = self._clock.monotonic()
             version = self._state.version()
             pause = REFRESH_S
-            if force or version != self._version or began >= self._ends:
+            changed = version != self._version and (began >= self._statistics_due or self._urgent())
+            if force or changed or began >= self._ends:
                 self._board = self._board.renewed(self._snapshot(version))
                 self._version = version
+                self._statistics_due = began + STATISTICS_S
                 took = self._clock.monotonic() - began
                 pause = min(max(REFRESH_S, min(took, self._took) / SHARE_OF_TIME), LONGEST_S)
                 self._took = took
             self._due = self._clock.monotonic() + pause
         finally:
             self._lock.release()
+
+    def _urgent(self) -> bool:
+        """Whether more than statistics changed."""
+        known = self._board.snapshot
+        return self._state.breakers() != known.breakers or self._state.pins(self._clock.now()) != known.pins
 
     def _snapshot(self, version: int) -> Snapshot:
         now = self._clock.now()

@@ -151,13 +151,26 @@ def test_outcomes_move_later_decisions() -> None:
     on = router(clock)
     before = decided(on, pin="gpt-4o")
     report(on, "gpt-4o", success=True, times=30, output_tokens=900, input_tokens=10, cost_usd="0.01")
-    clock.advance(0.05)
+    clock.advance(0.25)
 
     after = decided(on, pin="gpt-4o")
 
     assert after.factors["history"] > before.factors["history"]
     assert after.factors["diversity"] < before.factors["diversity"]
     assert after.cost.expected_usd != before.cost.expected_usd
+
+
+def test_statistics_wait_where_a_breaker_does_not() -> None:
+    clock = ManualClock(NOW)
+    on = router(clock)
+    before = decided(on, pin="gpt-4o").factors
+    report(on, "gpt-4o", success=True, times=30)
+    clock.advance(0.05)
+    assert decided(on, pin="gpt-4o").factors == before
+
+    report(on, "gpt-4o", success=False)
+    clock.advance(0.05)
+    assert decided(on, pin="gpt-4o").factors != before
 
 
 def test_failures_of_one_expert_let_another_lead() -> None:
