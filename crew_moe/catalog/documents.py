@@ -90,7 +90,7 @@ def read_yaml(path: Path) -> Any:
     text = read_text(path)
     try:
         # The loader is a SafeLoader: it builds plain values only.
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - it is a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or "can't be parsed"

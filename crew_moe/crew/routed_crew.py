@@ -26,7 +26,7 @@ class RoutedCrew(Crew):
     _dispatcher: Dispatcher | None = PrivateAttr(default=None)
     _rewire: Callable[[Crew], Crew] | None = PrivateAttr(default=None)
 
-    def copy(self) -> Crew:  # type: ignore[override]
+    def copy(self) -> Crew:  # type: ignore[override]  # not pydantic's
         """A copy (CrewAI makes one for each input of `kickoff_for_each`) with seats of its own and the same report."""
         copied = super().copy()
         for agent in copied.agents:

@@ -83,7 +83,7 @@ class _Wiring:
             if isinstance(agent, Agent) and isinstance(agent.llm, RoutedLLM):
                 convert_by_seat(agent)
             if _field(agent, "function_calling_llm") is not None:
-                agent.function_calling_llm = self._routed(  # type: ignore[attr-defined]
+                agent.function_calling_llm = self._routed(  # type: ignore[attr-defined]  # of Agent alone
                     _field(agent, "function_calling_llm"), SeatKind.FUNCTION_CALLING, agent
                 )
             planning = _field(agent, "planning_config")
@@ -119,7 +119,7 @@ class _Wiring:
             guards = [task._guardrail, *task._guardrails]
             for guard in guards:
                 if task.agent is not None and isinstance(task.agent.llm, RoutedLLM) and hasattr(guard, "llm"):
-                    guard.llm = task.agent.llm  # type: ignore[union-attr]
+                    guard.llm = task.agent.llm  # type: ignore[union-attr]  # one that has a model
 
     def _is_ours(self, held: Any) -> bool:
         routed = isinstance(held, RoutedLLM) and held.is_seated

@@ -184,7 +184,7 @@ class Wire:
                 loop = LoopThread("crew-moe-http", closed=_ended)
                 limits = httpx.Limits(max_keepalive_connections=KEPT_ALIVE, keepalive_expiry=KEPT_ALIVE_S)
                 # No timeout of httpx's own: every operation stands under its request's deadline.
-                client = httpx.AsyncClient(timeout=None, limits=limits, follow_redirects=False)  # noqa: S113
+                client = httpx.AsyncClient(timeout=None, limits=limits, follow_redirects=False)  # noqa: S113 - bounded outside
                 loop.at_end(client.aclose)
                 self._running = _Running(loop=loop, client=client, stop=weakref.finalize(self, loop.stop))
             return self._running

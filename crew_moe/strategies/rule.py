@@ -22,7 +22,7 @@ class FirstRule:
 
     greedy: ClassVar[bool] = False
 
-    def select(self, context: StrategyContext, candidates: Sequence[Candidate], rng: Random) -> Pick:  # noqa: ARG002
+    def select(self, context: StrategyContext, candidates: Sequence[Candidate], rng: Random) -> Pick:  # noqa: ARG002 - as asked
         eligible = {candidate.expert_id for candidate in candidates}
         for rule in context.policy.rules:
             if matches(rule.when, context.features, context.tier, context.tenant):

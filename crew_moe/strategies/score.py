@@ -20,6 +20,6 @@ class HighestScore:
 
     greedy: ClassVar[bool] = True
 
-    def select(self, context: StrategyContext, candidates: Sequence[Candidate], rng: Random) -> Pick:  # noqa: ARG002
+    def select(self, context: StrategyContext, candidates: Sequence[Candidate], rng: Random) -> Pick:  # noqa: ARG002 - as asked
         best = max(candidates, key=lambda candidate: candidate.ranking)
         return Pick(expert_id=best.expert_id, propensity=1.0)
