@@ -16,6 +16,7 @@ from crew_moe.domain.expert import Expert
 from crew_moe.domain.features import Features
 from crew_moe.domain.outcome import Sample, Usage
 from crew_moe.domain.policy import Policy
+from crew_moe.domain.screening import Concern, Finding, Language
 from crew_moe.domain.snapshot import Breaker, Performance, Pin
 
 
@@ -159,3 +160,21 @@ class LLMClient(Protocol):
     def astream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> AsyncIterator[ChatChunk]: ...
 
     def close(self) -> None: ...
+
+
+class Detector(Protocol):
+    """Looks for one concern in one text; pure, safe for threads, linear in the text's length."""
+
+    @property
+    def concern(self) -> Concern: ...
+
+    @property
+    def version(self) -> str: ...
+
+    def assess(self, text: str) -> Finding: ...
+
+
+class LanguageDetector(Protocol):
+    """Tells the language of a text; None where the text is too short or too mixed to tell."""
+
+    def detect(self, text: str) -> Language | None: ...

@@ -24,10 +24,10 @@ def open_state(url: str, policy: BreakerPolicy) -> StateStore:
     """
     path = _sqlite_path(url)
     if path is None:
-        from crew_moe.state.memory import MemoryStore
+        from crew_moe.state.memory.store import MemoryStore
 
         return MemoryStore(policy)
-    from crew_moe.state.sqlite import SQLiteStore
+    from crew_moe.state.sqlite.store import SQLiteStore
 
     return SQLiteStore(path, policy)
 
@@ -36,10 +36,10 @@ def open_log(url: str) -> DecisionLog:
     """The decision log behind `url`; the forms and errors of `open_state`, and the same file may serve both."""
     path = _sqlite_path(url)
     if path is None:
-        from crew_moe.state.memory_log import MemoryLog
+        from crew_moe.state.memory.log import MemoryLog
 
         return MemoryLog()
-    from crew_moe.state.sqlite_log import SQLiteLog
+    from crew_moe.state.sqlite.log import SQLiteLog
 
     return SQLiteLog(path)
 

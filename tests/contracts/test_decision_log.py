@@ -11,8 +11,8 @@ import pytest
 from crew_moe.ports import DecisionLog
 from crew_moe.state import open_log
 from crew_moe.state.decision_log import Fault, verify
-from crew_moe.state.memory_log import MemoryLog
-from crew_moe.state.sqlite_log import SQLiteLog
+from crew_moe.state.memory.log import MemoryLog
+from crew_moe.state.sqlite.log import SQLiteLog
 from tests.state.given import row_of
 
 Log = MemoryLog | SQLiteLog

@@ -18,7 +18,7 @@ from crew_moe.execution.executor import Executor, Route
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.transports import Transports
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
-from crew_moe.state.memory import MemoryStore
+from crew_moe.state.memory.store import MemoryStore
 from crew_moe.telemetry.events import Recorder
 
 NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

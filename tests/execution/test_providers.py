@@ -21,7 +21,7 @@ from crew_moe.execution.executor import Executor
 from crew_moe.execution.transports import Transports
 from crew_moe.ports import ChatRequest
 from crew_moe.sim import Simulation, simulate
-from crew_moe.state.memory import MemoryStore
+from crew_moe.state.memory.store import MemoryStore
 from crew_moe.telemetry.events import Recorder
 from tests.execution.given import BREAKER, CHAT, EXPERTS, LIMITS, route, trace
 

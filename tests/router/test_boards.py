@@ -9,7 +9,7 @@ from datetime import datetime
 from crew_moe.boards import LONGEST_S, REFRESH_S, Boards, shares
 from crew_moe.clock import ManualClock
 from crew_moe.domain.snapshot import Performance
-from crew_moe.state.memory import MemoryStore
+from crew_moe.state.memory.store import MemoryStore
 from tests.router.given import decided, report, router
 from tests.routing.given import NOW, POLICY, board, record, rules
 

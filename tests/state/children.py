@@ -8,8 +8,8 @@ import threading
 from itertools import count
 from pathlib import Path
 
-from crew_moe.state.sqlite import SQLiteStore
-from crew_moe.state.sqlite_log import SQLiteLog
+from crew_moe.state.sqlite.log import SQLiteLog
+from crew_moe.state.sqlite.store import SQLiteStore
 from tests.state.given import NOW, POLICY, SAMPLE, row_of
 
 ROWS = 200

@@ -11,10 +11,10 @@ import pytest
 
 from crew_moe.errors import InvalidInput, NotAvailable, StateError
 from crew_moe.state import open_log, open_state
-from crew_moe.state.memory import MemoryStore
-from crew_moe.state.memory_log import MemoryLog
-from crew_moe.state.sqlite import SQLiteStore
-from crew_moe.state.sqlite_log import SQLiteLog
+from crew_moe.state.memory.log import MemoryLog
+from crew_moe.state.memory.store import MemoryStore
+from crew_moe.state.sqlite.log import SQLiteLog
+from crew_moe.state.sqlite.store import SQLiteStore
 from tests.state.given import NOW, POLICY, SAMPLE, row_of
 
 Open = Callable[[str], object]

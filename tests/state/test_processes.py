@@ -12,8 +12,8 @@ import pytest
 
 from crew_moe.domain.snapshot import Circuit
 from crew_moe.state.decision_log import Fault, verify
-from crew_moe.state.sqlite import SQLiteStore
-from crew_moe.state.sqlite_log import SQLiteLog
+from crew_moe.state.sqlite.log import SQLiteLog
+from crew_moe.state.sqlite.store import SQLiteStore
 from tests.state.children import FORKS, ROWS
 from tests.state.given import NOW, POLICY, SAMPLE
 

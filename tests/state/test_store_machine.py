@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from crew_moe.domain.policy import BreakerPolicy
 from crew_moe.domain.snapshot import Breaker, Performance, Pin
-from crew_moe.state.memory import MemoryStore
-from crew_moe.state.sqlite import SQLiteStore
+from crew_moe.state.memory.store import MemoryStore
+from crew_moe.state.sqlite.store import SQLiteStore
 from tests.state.given import NOW, SAMPLE, STEADY
 
 POLICY = BreakerPolicy(failures=2, ejection_ms=60_000, max_ejection_ms=240_000, backoff=2.0, probes=2)

@@ -10,9 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from crew_moe.errors import StateError
-from crew_moe.state import sqlite_log
 from crew_moe.state.decision_log import CLOSING, Fault, checkpoints, verify
-from crew_moe.state.sqlite_log import SQLiteLog
+from crew_moe.state.sqlite import log as sqlite_log
+from crew_moe.state.sqlite.log import SQLiteLog
 from tests.state.given import row_of
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from crew_moe.domain.snapshot import Breaker
 from crew_moe.errors import StateError
-from crew_moe.state import database
 from crew_moe.state.performance import EXPIRY
-from crew_moe.state.sqlite import SQLiteStore
+from crew_moe.state.sqlite import database
+from crew_moe.state.sqlite.store import SQLiteStore
 from tests.state.given import NOW, POLICY, SAMPLE, later, pin_to
 
 

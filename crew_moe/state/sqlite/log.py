@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from crew_moe.state.database import Database
 from crew_moe.state.decision_log import CLOSING, Envelope, RowBuilder, read_row
 from crew_moe.state.log_writer import LogWriter
+from crew_moe.state.sqlite.database import Database
 
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS decisions (

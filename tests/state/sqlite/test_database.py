@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crew_moe.errors import StateError
-from crew_moe.state.database import Database, change_mark
+from crew_moe.state.sqlite.database import Database, change_mark
 
 TABLES = ("CREATE TABLE IF NOT EXISTS things (name TEXT)",)
 
@@ -108,9 +108,9 @@ def test_two_that_make_one_file_wait_for_each_other(path: Path, monkeypatch: pyt
         waits.append(seconds)
         holder.execute("COMMIT")
 
-    monkeypatch.setattr("crew_moe.state.database.BUSY_S", 0.05)
-    monkeypatch.setattr("crew_moe.state.database.time.monotonic", lambda: 0.0)
-    monkeypatch.setattr("crew_moe.state.database.time.sleep", give_way)
+    monkeypatch.setattr("crew_moe.state.sqlite.database.BUSY_S", 0.05)
+    monkeypatch.setattr("crew_moe.state.sqlite.database.time.monotonic", lambda: 0.0)
+    monkeypatch.setattr("crew_moe.state.sqlite.database.time.sleep", give_way)
     Database(path, TABLES).close()
 
     assert len(waits) == 1
@@ -120,7 +120,7 @@ def test_two_that_make_one_file_wait_for_each_other(path: Path, monkeypatch: pyt
 def test_file_that_stays_locked_is_refused_after_the_wait(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    monkeypatch.setattr("crew_moe.state.database.BUSY_S", 0.0)
+    monkeypatch.setattr("crew_moe.state.sqlite.database.BUSY_S", 0.0)
 
     with pytest.raises(StateError, match="database is locked"):
         Database(path, TABLES)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crew_moe.state.decision_log import Fault, verify
-from crew_moe.state.memory_log import MemoryLog
+from crew_moe.state.memory.log import MemoryLog
 from tests.state.given import row_of
 
 

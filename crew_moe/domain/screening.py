@@ -1,0 +1,77 @@
+"""What screening found in a text: scores, spans, and the version of whatever said so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crew_moe.domain.word import Word
+
+THRESHOLD: Final = 0.5
+"""Every detector scales its score so that it flags a text from here on."""
+
+
+class Concern(Word):
+    """What a detector looks for."""
+
+    PII = "pii"
+    INJECTION = "injection"
+    TOXICITY = "toxicity"
+
+
+class PiiType(Word):
+    """Kinds of personal data. The first eight have a form of their own; names and addresses have none."""
+
+    EMAIL = "EMAIL"
+    PHONE = "PHONE"
+    CREDIT_CARD = "CREDIT_CARD"
+    IBAN = "IBAN"
+    SSN = "SSN"
+    IP = "IP"
+    ID_NUMBER = "ID_NUMBER"
+    PASSWORD = "PASSWORD"  # noqa: S105 - the name of a kind
+    PERSON = "PERSON"
+    ADDRESS = "ADDRESS"
+    OTHER = "OTHER"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Where in a text something stands: character offsets, `end` exclusive. `score` in [0, 1]."""
+
+    start: int
+    end: int
+    type: str
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one detector says of one text. `score` in [0, 1]; `version` names the detector and its weights."""
+
+    concern: Concern
+    score: float
+    version: str
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def flagged(self) -> bool:
+        return self.score >= THRESHOLD
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, without a word of the text."""
+        return {
+            "concern": self.concern.value,
+            "score": self.score,
+            "flagged": self.flagged,
+            "version": self.version,
+            "spans": [{"start": span.start, "end": span.end, "type": span.type} for span in self.spans],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """The language of a text as ISO 639-1 names it, and how sure that is, in [0, 1]."""
+
+    code: str
+    confidence: float

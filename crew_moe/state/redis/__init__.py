@@ -1,0 +1,1 @@
+"""The stores that hosts share: one Redis database."""

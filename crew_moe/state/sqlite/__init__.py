@@ -1,0 +1,1 @@
+"""The stores that processes of one machine share: one SQLite file."""
