@@ -6,11 +6,13 @@
      |   +- InvalidRequest      ... in a request, an outcome or a feedback
      |   +- UnknownExpert       ... an expert id that the registry does not hold
      |   +- UnknownDecision     ... a decision id that the log does not hold
+     |   +- UnknownReservation  ... a reservation id that the ledger does not hold
      |   +- NotAvailable        ... a feature that this version names but can't run
      +- MissingExtra            an optional dependency is not installed (exit code 2)
      +- RefusedError            nothing may serve the request; carries the Infeasible (exit code 1)
      +- ExecutionFailed         every attempt failed; carries the attempts (exit code 1)
      +- CrewFailed              a crew ended by an error that is not the router's: a guardrail, a tool (exit code 1)
+     +- ScreeningFailed         a detector broke; what it should have looked at goes nowhere
      +- StateError              the state store can't be used
      +- SimulationError         the simulated providers could not start
 
@@ -86,6 +88,14 @@ class UnknownDecision(InvalidInput):
         super().__init__(f"unknown decision '{decision_id}'")
 
 
+class UnknownReservation(InvalidInput):
+    """The ledger holds no such reservation (any more)."""
+
+    def __init__(self, reservation_id: str) -> None:
+        self.reservation_id = reservation_id
+        super().__init__(f"unknown reservation '{reservation_id[:80]}'")
+
+
 class NotAvailable(InvalidInput):
     """A setting that the schema knows but that this version can't carry out yet."""
 
@@ -126,6 +136,14 @@ class CrewFailed(CrewMoEError):
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(f"the crew failed: {type(cause).__name__}{f': {cause}' if str(cause) else ''}")
+
+
+class ScreeningFailed(CrewMoEError):
+    """A detector broke while it looked at a text; `detector` names it. The call must not be made."""
+
+    def __init__(self, detector: str, reason: str) -> None:
+        self.detector = detector
+        super().__init__(f"the detector '{detector}' failed: {reason}")
 
 
 class StateError(CrewMoEError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crew_moe.state import memory
+from crew_moe.state.memory import store as memory
 from crew_moe.state.memory.store import MemoryStore
 from tests.state.given import NOW, POLICY, SAMPLE
 
