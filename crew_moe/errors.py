@@ -122,11 +122,14 @@ class RefusedError(CrewMoEError):
 
 
 class ExecutionFailed(CrewMoEError):
-    """Every attempt of one call failed; `attempts` is the whole trail, in order."""
+    """Every attempt of one call failed; `attempts` is the whole trail, in order. `remedy` says how a new decision could
+    pass where the gate or a budget stood in the way (None: nothing would help).
+    """
 
-    def __init__(self, attempts: Sequence[Any], *, reason: str) -> None:
+    def __init__(self, attempts: Sequence[Any], *, reason: str, remedy: Any = None) -> None:
         self.attempts = tuple(attempts)
         self.reason = reason
+        self.remedy = remedy
         trail = "; ".join(str(attempt) for attempt in self.attempts) or "no attempt was possible"
         super().__init__(f"no expert could answer ({reason}): {trail}")
 

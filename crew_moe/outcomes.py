@@ -26,13 +26,21 @@ class Outcomes:
     """Each attempt counts once per (decision id, number), whoever reports it."""
 
     def __init__(
-        self, *, registry: Registry, state: StateStore, log: DecisionLog, clock: Clock, sink: EventSink
+        self,
+        *,
+        registry: Registry,
+        state: StateStore,
+        log: DecisionLog,
+        clock: Clock,
+        sink: EventSink,
+        charge: Callable[[Outcome, Mapping[str, Any]], None],
     ) -> None:
         self._registry = registry
         self._state = state
         self._log = log
         self._clock = clock
         self._sink = sink
+        self._charge = charge
         self._batch: Mapping[str, Any] = {}
 
     def attempted(self, route: Route, attempt: Attempt) -> None:
@@ -56,12 +64,15 @@ class Outcomes:
             self._sink.emit("outcome_not_recorded", decision_id=route.decision_id, error=str(error))
 
     def record(self, outcome: Outcome) -> bool:
-        """Take an outcome that somebody else reports; it moves the record and the breakers. False if known already."""
-        task_type = self.decision(outcome.decision_id)["task_type"]
+        """Take an outcome that somebody else reports; it moves the record and the breakers, and its cost is charged to
+        whom the decision was made for. False if known already.
+        """
+        row = self.decision(outcome.decision_id)
         expert = self._registry[outcome.expert_id]
+        self._charge(outcome, row)  # known by its own name: money is booked once, whatever else fails
         sample = Sample(
             expert_id=expert.expert_id,
-            task_type=task_type,
+            task_type=row["task_type"],
             success=outcome.success if outcome.counts else None,
             latency_ms=outcome.latency_ms,
             cost_usd=None if outcome.cost_usd is None else float(outcome.cost_usd),

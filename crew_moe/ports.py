@@ -26,10 +26,11 @@ from crew_moe.domain.decision import Candidate, Pick
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.features import Features
 from crew_moe.domain.meter import Busy, Demand, MeterStatus, Passage, Told
-from crew_moe.domain.outcome import Sample, Usage
+from crew_moe.domain.outcome import Sample
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.screening import Concern, Finding, Language
 from crew_moe.domain.snapshot import Breaker, Performance, Pin
+from crew_moe.domain.usage import Usage
 
 
 class Clock(Protocol):
@@ -201,8 +202,10 @@ class Meters(Protocol):
     def close_until(self, key: str, until: datetime, now: datetime) -> None:
         """Nothing passes before `until`; never shortens."""
 
-    def busy(self, now: datetime) -> Mapping[str, datetime]:
-        """Meters that nothing can pass now, and when each has room again."""
+    def busy(self, now: datetime, *, kind: str) -> Mapping[str, datetime]:
+        """Meters of one kind (what stands before the first colon of a key) that not even one unit can pass now, and
+        when each has room again. Cheap enough to be asked for every snapshot.
+        """
 
     def status(self, key: str, now: datetime) -> MeterStatus: ...
 
@@ -268,13 +271,16 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatReply:
-    """What a model answered. `tool_calls` in OpenAI's shape; `model` as the provider names it."""
+    """What a model answered. `tool_calls` in OpenAI's shape; `model` as the provider names it; `limits` is what it said
+    of its rate limits.
+    """
 
     text: str
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     finish_reason: str = "stop"
     usage: Usage = Usage()
     model: str = ""
+    limits: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,43 +8,48 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from crew_moe.boards import Boards
+from crew_moe.budgets import Budgets
 from crew_moe.catalog import load_policy, load_registry
 from crew_moe.clock import SystemClock
-from crew_moe.domain.address import BaseUrl
+from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.digest import MAX_KEY_BYTES, digest
-from crew_moe.domain.expert import Expert, Transport
 from crew_moe.domain.outcome import Completion, Feedback, Outcome
 from crew_moe.domain.policy import Policy
+from crew_moe.domain.principal import Principal
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.snapshot import Pin, Snapshot
-from crew_moe.domain.task import TaskType
-from crew_moe.errors import InvalidRequest
 from crew_moe.explanation import Explanation, explain
+from crew_moe.guards import Guards
 from crew_moe.ids import DecisionIds
 from crew_moe.outcomes import Outcomes
+from crew_moe.overrides import Overrides
 from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
+from crew_moe.reach import Reach
 from crew_moe.routing.batch import Decisions, decide_batch
 from crew_moe.routing.board import Board, board_of
+from crew_moe.routing.eligibility import NO_ROOM
 from crew_moe.routing.engine import decide
+from crew_moe.routing.features import extract
 from crew_moe.routing.record import LogEntry, identity_of
-from crew_moe.routing.reports import ExpertHealth, Standing, health_of, outcome_counts, standings
-from crew_moe.settings import api_key, base_url, has_credentials, read_settings
+from crew_moe.routing.reports import ExpertHealth, Standing, health_of, standings, stats_of
+from crew_moe.settings import read_settings
 from crew_moe.state import open_log, open_state
 from crew_moe.strategies import STRATEGIES
 from crew_moe.telemetry.events import LogSink
 
 if TYPE_CHECKING:
+    from crew_moe.execution.errand import Errand
     from crew_moe.execution.executor import Executor
     from crew_moe.execution.route import Route
+    from crew_moe.execution.screened import Stop
 
 
 class Router:
@@ -85,6 +90,7 @@ class Router:
         live: bool = False,
         base_url: str | Mapping[str, str] | None = None,
         log_key: str = "",
+        guards: Guards | None = None,
     ) -> None:
         self.registry = registry
         self.policy = policy
@@ -92,13 +98,19 @@ class Router:
         self.log = log
         self.clock = clock or SystemClock()
         self.sink = sink or LogSink()
-        self._base_url = BaseUrl.read(base_url)
+        self._reach = Reach.read(base_url)
         self._log_key = digest(log_key, size=MAX_KEY_BYTES) if log_key else os.urandom(MAX_KEY_BYTES)
-        advice = self._board(live=live)
-        self._boards = Boards(advice, state, self.clock)
+        self._boards = Boards(self._board(live=live), state, self.clock, sink=self.sink)
         callable_now = live or base_url is not None
-        self._calling = self._boards if callable_now else Boards(self._board(live=True), state, self.clock)
-        self.outcomes = Outcomes(registry=registry, state=state, log=log, clock=self.clock, sink=self.sink)
+        self._calling = self._boards if callable_now else self._boards.beside(self._board(live=True))
+        self.guards = guards or Guards.in_memory(policy, registry, log=log, clock=self.clock, sink=self.sink)
+        self.budgets = Budgets(
+            self.guards.ledger, policy=policy.budgets, log=log, clock=self.clock, log_key=self._log_key
+        )
+        self.outcomes = Outcomes(
+            registry=registry, state=state, log=log, clock=self.clock, sink=self.sink, charge=self.budgets.charge
+        )
+        self._overrides = Overrides(registry=registry, state=state, clock=self.clock, changed=self._refresh)
         self._new_id = DecisionIds()
 
     @classmethod
@@ -122,43 +134,93 @@ class Router:
         registry = load_registry(folder)
         policy = load_policy(folder, registry, STRATEGIES)
         url = state or settings.state
+        log, clock, sink = open_log(url), clock or SystemClock(), sink or LogSink()
         return cls(
             registry=registry,
             policy=policy,
             state=open_state(url, policy.breaker),
-            log=open_log(url),
+            log=log,
             clock=clock,
             sink=sink,
             live=live,
             base_url=base_url,
             log_key=settings.log_key,
+            guards=Guards.over(url, policy, registry, log=log, clock=clock, sink=sink, key=settings.log_key),
         )
 
     # ---- deciding -------------------------------------------------------------------------------------------------
 
-    def decide(self, request: RoutingRequest, *, for_call: bool = False) -> Decision | Infeasible:
+    def decide(
+        self,
+        request: RoutingRequest,
+        *,
+        for_call: bool = False,
+        principal: Principal | None = None,
+        demands: Demands = NO_DEMANDS,
+    ) -> Decision | Infeasible:
         """The expert for one request. Reserves nothing, calls no model, never waits for the network.
 
-        `for_call` keeps to experts that can be called now. Raises InvalidRequest and UnknownExpert.
+        `for_call` keeps to experts that can be called now. `principal` is who was authenticated: what it says of
+        itself takes the place of what the request says. `demands` are screening's. Raises InvalidRequest and
+        UnknownExpert.
         """
-        boards = self._calling if for_call else self._boards
+        board, now = (self._calling if for_call else self._boards).current(), self.clock.now()
+        features = None
+        if self.guards.access:
+            features = extract(request)
+            demands = self.guards.access.demands_of(request, principal, features).joined(demands)
+        decision_id = self._new_id()
         decision = decide(
-            request, boards.current(), decision_id=self._new_id(), now=self.clock.now(), new_seed=_new_seed
+            request, board, decision_id=decision_id, now=now, new_seed=_new_seed, features=features, demands=demands
         )
-        key = self._log_key
-        entry = LogEntry(decision, digest(request.text, key=key), identity_of(request), key)
-        self.log.append(decision.decision_id, entry)
+        if for_call and isinstance(decision, Infeasible) and decision.binding == NO_ROOM:
+            # Calls wait their turn, the executor sees to it.
+            board = board.roomy
+            decision = decide(
+                request, board, decision_id=decision_id, now=now, new_seed=_new_seed, features=features, demands=demands
+            )
+        self._log_decision(decision, request)
         return decision
 
-    async def adecide(self, request: RoutingRequest, *, for_call: bool = False) -> Decision | Infeasible:
-        """As `decide`; it takes microseconds, so it runs on the loop."""
-        return self.decide(request, for_call=for_call)
+    def refuse(self, request: RoutingRequest, stop: Stop) -> Infeasible:
+        """The answer to a request whose text nobody may see."""
+        refused = Infeasible(
+            decision_id=self._new_id(),
+            binding=str(stop.concern),
+            nearest=None,
+            message=f"infeasible: {stop.reason}",
+            rejections=(),
+            features=extract(request),
+            strategy=request.strategy or self.policy.strategy,
+            created_at=self.clock.now(),
+            policy_version=self.policy.version,
+            registry_digest=self.registry.digest,
+        )
+        self._log_decision(refused, request)
+        return refused
 
-    def decide_batch(self, requests: Sequence[RoutingRequest]) -> Decisions:
+    def _log_decision(self, decision: Decision | Infeasible, request: RoutingRequest) -> None:
+        key, identity = self._log_key, identity_of(request)
+        if identity:
+            self.budgets.remember(decision.decision_id, request)
+        self.log.append(decision.decision_id, LogEntry(decision, digest(request.text, key=key), identity, key))
+
+    async def adecide(
+        self, request: RoutingRequest, *, for_call: bool = False, principal: Principal | None = None
+    ) -> Decision | Infeasible:
+        """As `decide`; it takes microseconds, so it runs on the loop."""
+        return self.decide(request, for_call=for_call, principal=principal)
+
+    def decide_batch(self, requests: Sequence[RoutingRequest], *, principal: Principal | None = None) -> Decisions:
         """As `decide` for many requests at once, in columns; a row becomes a Decision when it is read."""
-        batch_id = self._new_id()
+        access, batch_id = self.guards.access, self._new_id()
         decisions = decide_batch(
-            requests, self._boards.current(), batch_id=batch_id, now=self.clock.now(), new_seed=_new_seed
+            requests,
+            self._boards.current(),
+            batch_id=batch_id,
+            now=self.clock.now(),
+            new_seed=_new_seed,
+            demands=[access.demands_of(one, principal) for one in requests] if access else NO_DEMANDS,
         )
         self.log.append(batch_id, decisions.record.row, decisions=max(1, len(decisions)))
         return decisions
@@ -166,54 +228,68 @@ class Router:
     # ---- calling --------------------------------------------------------------------------------------------------
 
     def complete(
-        self, request: RoutingRequest, messages: Sequence[Mapping[str, Any]] | None = None, **options: Any
+        self,
+        request: RoutingRequest,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        principal: Principal | None = None,
+        **options: Any,
     ) -> Completion | Infeasible:
-        """Decide, call with fallbacks, record. `options` are fields of ports.ChatRequest.
+        """Screen, decide, pass the gate, reserve, call with fallbacks, settle, record. `options` are fields of
+        ports.ChatRequest.
 
         Returns Infeasible when nobody may serve; raises ExecutionFailed, which lists every attempt, when all failed.
         """
-        from crew_moe.execution.completing import completion, prepare
+        from crew_moe.calls import Calls
 
-        request, chat = prepare(request, messages, options)
-        decision = self.decide(request, for_call=True)
-        if isinstance(decision, Infeasible):
-            return decision
-        return completion(decision, self.executor.run(self.route(decision, request), chat))
+        return Calls(self).complete(request, messages, options, principal)
 
     async def acomplete(
-        self, request: RoutingRequest, messages: Sequence[Mapping[str, Any]] | None = None, **options: Any
+        self,
+        request: RoutingRequest,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        principal: Principal | None = None,
+        **options: Any,
     ) -> Completion | Infeasible:
         """As `complete`, on an event loop."""
-        from crew_moe.execution.completing import completion, prepare
+        from crew_moe.calls import Calls
 
-        request, chat = prepare(request, messages, options)
-        decision = self.decide(request, for_call=True)
-        if isinstance(decision, Infeasible):
-            return decision
-        return completion(decision, await self.executor.arun(self.route(decision, request), chat))
+        return await Calls(self).acomplete(request, messages, options, principal)
 
-    def route(self, decision: Decision, request: RoutingRequest, *, experts: tuple[str, ...] | None = None) -> Route:
-        """What the executor needs to carry a decision out: experts in order, time, money and length.
+    def route(
+        self,
+        decision: Decision,
+        request: RoutingRequest,
+        *,
+        experts: tuple[str, ...] | None = None,
+        errand: Errand | None = None,
+    ) -> Route:
+        """What the executor needs to carry a decision out: experts in order, time, length, and who pays.
 
         `experts` takes the place of the decision's own order: the chosen one and its fallbacks.
         """
         from crew_moe.execution.completing import route_of
 
-        order = experts or (decision.expert_id, *decision.fallbacks)
-        return route_of(decision, order, request, self.policy, self.clock.monotonic())
+        return route_of(
+            decision,
+            experts or (decision.expert_id, *decision.fallbacks),
+            request,
+            self.policy,
+            monotonic=self.clock.monotonic(),
+            errand=errand or self.guards.errand(request, task=decision.decision_id),
+        )
 
     @cached_property
     def executor(self) -> Executor:
         """The executor; made on first use, so that deciding alone loads no HTTP client."""
-        from crew_moe.execution.client import OpenAIClient
         from crew_moe.execution.executor import Executor
-        from crew_moe.execution.transports import Transports
 
-        client = OpenAIClient(base_url_for=self._url_of, key_for=self._key_of)
         return Executor(
             registry=self.registry,
-            client=Transports({Transport.OPENAI: client}),
+            client=self._reach.transports(),
             state=self.state,
+            barrier=self.guards.barrier(),
             limits=self.policy.limits,
             clock=self.clock,
             report=self.outcomes.attempted,
@@ -249,22 +325,12 @@ class Router:
 
     def experts(self, request: RoutingRequest, *, top: int | None = None) -> tuple[Standing, ...]:
         """Eligible experts for a request, best first, with cost comparison and ROI."""
-        return standings(self._boards.current(), request, top)
+        return standings(self._boards.current(), request, top, self.guards.access.demands_of(request))
 
     def stats(self) -> dict[str, Any]:
         """Figures of this router and its store: versions, recorded calls by expert, open breakers, pins, the log."""
         self._boards.refresh(force=True)
-        board = self._boards.current()
-        return {
-            "policy_version": self.policy.version,
-            "registry_digest": self.registry.digest,
-            "experts": len(self.registry),
-            "calls": dict(outcome_counts(board)),
-            "provider_share": dict(board.snapshot.provider_share),
-            "open_breakers": sorted(key for key, row in board.snapshot.breakers.items() if row.state != "closed"),
-            "pins": [_pin_row(pin) for pin in board.snapshot.pins],
-            "log_dropped": getattr(self.log, "dropped", 0),
-        }
+        return {**stats_of(self._boards.current()), "log_dropped": getattr(self.log, "dropped", 0)}
 
     # ---- overriding -----------------------------------------------------------------------------------------------
 
@@ -280,20 +346,9 @@ class Router:
         by: str = "",
     ) -> Pin:
         """Send matching requests to this expert alone, until unpinned or for some minutes. Raises UnknownExpert."""
-        now = self.clock.now()
-        pin = Pin(
-            expert_id=self.registry[expert_id].expert_id,
-            task_type=None if task_type is None else _known_task(task_type),
-            task=task,
-            tenant=tenant,
-            reason=reason,
-            by=by,
-            created_at=now,
-            expires_at=None if minutes is None else now + timedelta(minutes=minutes),
+        return self._overrides.pin(
+            expert_id, task_type=task_type, task=task, tenant=tenant, minutes=minutes, reason=reason, by=by
         )
-        self.state.pin(pin)
-        self._refresh()
-        return pin
 
     def unpin(
         self,
@@ -304,9 +359,7 @@ class Router:
         tenant: str | None = None,
     ) -> int:
         """Remove the pins that match every field given; how many there were."""
-        removed = self.state.unpin(expert_id=expert_id, task_type=task_type, task=task, tenant=tenant)
-        self._refresh()
-        return removed
+        return self._overrides.unpin(expert_id=expert_id, task_type=task_type, task=task, tenant=tenant)
 
     def overrides_version(self) -> int:
         """Changes when a pin is set, removed or expires, so that a running task knows to decide anew."""
@@ -318,6 +371,8 @@ class Router:
         """Write what is pending and give connections back."""
         if "executor" in self.__dict__:
             self.executor.close()
+        self._boards.close()
+        self.guards.close()
         self.log.close()
         self.state.close()
 
@@ -330,47 +385,18 @@ class Router:
         self.close()
 
     def _board(self, *, live: bool) -> Board:
-        known = live and self._base_url is None
-        missing = (expert.expert_id for expert in self.registry if not has_credentials(expert))
+        missing = (expert.expert_id for expert in self.registry if live and self._reach.lacks_key(expert))
         return board_of(
             self.registry,
             self.policy,
             Snapshot(taken_at=self.clock.now()),
             live=live,
-            without_credentials=frozenset(missing) if known else frozenset(),
+            without_credentials=frozenset(missing),
         )
 
     def _refresh(self) -> None:
-        for boards in (self._boards, self._calling):
-            boards.refresh(force=True)
-
-    def _url_of(self, expert: Expert) -> str | None:
-        if self._base_url is None or expert.is_local:
-            return base_url(expert)
-        return self._base_url.of(expert.provider)
-
-    def _key_of(self, expert: Expert) -> str | None:
-        return api_key(expert) if self._base_url is None or expert.is_local else None
+        self._boards.refresh(force=True)
 
 
 def _new_seed() -> int:
     return int.from_bytes(os.urandom(8), "big") >> 2
-
-
-def _known_task(word: str) -> TaskType:
-    if word not in set(TaskType):
-        raise InvalidRequest(f"unknown task type '{word}'", where="task_type", value=word, allowed=list(TaskType))
-    return TaskType(word)
-
-
-def _pin_row(pin: Pin) -> dict[str, Any]:
-    return {
-        "expert_id": pin.expert_id,
-        "task_type": pin.task_type,
-        "task": pin.task,
-        "tenant": pin.tenant,
-        "reason": pin.reason,
-        "by": pin.by,
-        "created_at": pin.created_at.isoformat(),
-        "expires_at": pin.expires_at.isoformat() if pin.expires_at else None,
-    }

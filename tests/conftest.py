@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
+REDIS = Path(__file__).with_name("redis_server.py")
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")  # noqa: S104 - compared with, never bound
 OFFLINE = {
     "CREWAI_DISABLE_TELEMETRY": "true",
@@ -97,6 +98,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(patch.undo)
     _forget_the_outside(patch)
     _stay_on_loopback(patch)
+    if REDIS.is_file():  # not where the smoke tests of a wheel are run, outside the source tree
+        config.pluginmanager.import_plugin("tests.redis_server")
     if config.getoption("--strict-skips"):
         lines = ALLOWED_SKIPS.read_text(encoding="utf-8").splitlines()
         allowed = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))

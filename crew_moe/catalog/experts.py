@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from crew_moe.catalog.expert_schema import (
+    DetailsEntry,
+    ExpertEntry,
+    ExpertsFile,
+    LongContextEntry,
+    ProviderEntry,
+    RateLimitsEntry,
+    RatesEntry,
+)
 from crew_moe.catalog.locate import layers
 from crew_moe.catalog.parse import parse_layers
-from crew_moe.catalog.schema import ExpertEntry, ExpertsFile, ProviderEntry
 from crew_moe.domain.expert import Expert, Transport
+from crew_moe.domain.meter import RateLimits
+from crew_moe.domain.price import Details, PriceList, Rates, Step, Tariff
 from crew_moe.domain.registry import Registry
 from crew_moe.errors import ConfigError
 
@@ -73,7 +85,43 @@ def _expert(expert_id: str, entry: ExpertEntry, provider: ProviderEntry) -> Expe
         source=entry.source,
         checked_on=entry.checked_on,
         note=entry.note,
+        prices=_prices(entry),
+        limits=_limits(provider.limits, entry.limits),
     )
+
+
+def _prices(entry: ExpertEntry) -> PriceList:
+    told = entry.prices
+    long_context = () if told.long_context is None else (_step(told.long_context),)
+    batch = None if told.batch is None else Tariff(rates=_rates(told.batch, told.batch))
+    if told.batch_discount is not None:
+        whole = Tariff(rates=_rates(entry, told), steps=long_context)
+        batch = whole.scaled(1 - Decimal(str(told.batch_discount)))
+    return PriceList(details=_details(told), long_context=long_context, batch=batch)
+
+
+def _step(entry: LongContextEntry) -> Step:
+    return Step(above_tokens=entry.above_tokens, rates=_rates(entry, entry))
+
+
+def _rates(entry: ExpertEntry | RatesEntry, details: DetailsEntry) -> Rates:
+    return Rates(
+        input_usd_per_mtok=entry.input_usd_per_mtok,
+        output_usd_per_mtok=entry.output_usd_per_mtok,
+        details=_details(details),
+    )
+
+
+def _details(entry: DetailsEntry) -> Details:
+    return Details(**{one.name: getattr(entry, one.name) for one in fields(Details)})
+
+
+def _limits(*entries: RateLimitsEntry) -> RateLimits:
+    """The limits of several entries, name by name; a later one goes before."""
+    named: dict[str, Any] = {}
+    for entry in entries:
+        named |= entry.model_dump(exclude_none=True)
+    return RateLimits(**named)
 
 
 def _check_urls(experts: dict[str, Expert], file: str) -> None:

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from crew_moe.catalog.access import access_rules, read_policies
 from crew_moe.catalog.locate import layers
 from crew_moe.catalog.parse import parse_layers
-from crew_moe.catalog.schema import MatchEntry, PolicyFile, ProfileEntry, RuleEntry, TaskEntry
+from crew_moe.catalog.schema import (
+    BudgetsEntry,
+    ConcernEntry,
+    MatchEntry,
+    PolicyFile,
+    ProfileEntry,
+    RuleEntry,
+    ScreeningEntry,
+    TaskEntry,
+)
+from crew_moe.domain.budget import BudgetPolicy, BudgetRule
 from crew_moe.domain.digest import digest
+from crew_moe.domain.money import to_nano
 from crew_moe.domain.policy import (
     BreakerPolicy,
     CostPolicy,
@@ -25,6 +37,7 @@ from crew_moe.domain.policy import (
     Weights,
 )
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.screening import Action, Concern, DetectorChoice, ScreeningPolicy
 from crew_moe.domain.task import TaskPreference, TaskType
 from crew_moe.errors import ConfigError
 
@@ -32,14 +45,16 @@ FILE = "policy.yaml"
 
 
 def load_policy(config: Path | None, registry: Registry, strategies: Iterable[str]) -> Policy:
-    """The packaged policy with the policy.yaml of the folder `config` over it.
+    """The packaged policy with the policy.yaml and the Cedar policies of the folder `config` over it.
 
     Every expert that it names must stand in `registry`, its strategy among `strategies`. Raises ConfigError.
     """
     files = layers(FILE, config)
     parsed = parse_layers(files, PolicyFile)
     _check(parsed, registry, tuple(strategies), str(files[-1]))
-    version = digest(parsed.model_dump_json(), size=6).hex()
+    cedar = read_policies(config)
+    content = [parsed.model_dump_json(), *(part for policy in cedar for part in (policy.name, policy.text))]
+    version = digest("\0".join(content), size=6).hex()
     return Policy(
         name=parsed.name,
         version=f"{parsed.name}@{version}",
@@ -56,6 +71,43 @@ def load_policy(config: Path | None, registry: Registry, strategies: Iterable[st
         tasks={task_type: _task(entry) for task_type, entry in parsed.tasks.items()},
         rules=tuple(_rule(entry) for entry in parsed.rules),
         profiles={profile_id: _profile(profile_id, entry) for profile_id, entry in parsed.profiles.items()},
+        access=access_rules(parsed.access, registry, str(files[-1])),
+        cedar=cedar,
+        budgets=_budgets(parsed.budgets),
+        screening=_screening(parsed.screening),
+        gate=parsed.gate,
+    )
+
+
+def _budgets(entry: BudgetsEntry) -> BudgetPolicy:
+    rules = {
+        scope: BudgetRule(
+            scope=scope,
+            limit_nano=to_nano(limit.usd),
+            window=limit.window,
+            on_exhausted=limit.on_exhausted or entry.on_exhausted,
+            warn_at=entry.warn_at if limit.warn_at is None else limit.warn_at,
+        )
+        for scope, limit in entry.limits.items()
+    }
+    return BudgetPolicy(rules=rules, on_exhausted=entry.on_exhausted, warn_at=entry.warn_at)
+
+
+def _screening(entry: ScreeningEntry) -> ScreeningPolicy:
+    entries = {concern: getattr(entry, concern.value) for concern in Concern}
+    whole = {
+        concern: one if isinstance(one, ConcernEntry) else ConcernEntry(action=one) for concern, one in entries.items()
+    }
+    return ScreeningPolicy(
+        actions={concern: one.action for concern, one in whole.items()},
+        detectors={
+            concern: tuple(
+                DetectorChoice(kind=choice.kind, path=choice.path, bad_labels=tuple(choice.bad_labels))
+                for choice in one.detectors
+            )
+            for concern, one in whole.items()
+        },
+        restore=entry.restore,
     )
 
 

@@ -1,77 +1,28 @@
-"""What experts.yaml and policy.yaml may hold, as pydantic models, from which editors get their JSON Schemas."""
+"""What policy.yaml may hold, as pydantic models, from which editors get their JSON Schema."""
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from crew_moe.domain.expert import Capability, Parameter, Status, Tier, Transport
+from crew_moe.domain.budget import OnExhausted, ScopeKind, Window
+from crew_moe.domain.expert import Capability, Tier
 from crew_moe.domain.request import Name, Unit, Usd
+from crew_moe.domain.screening import Action
 from crew_moe.domain.task import Risk, TaskType, Urgency
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
-Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
-# The name of a variable, so that a key which somebody wrote there by mistake is refused and shown nowhere.
-VariableName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=100)]
+Names = Annotated[list[Name], Field(min_length=1)]
+ScopePattern = Annotated[str, Field(pattern=rf"^({'|'.join(ScopeKind)}):\S.*$", max_length=250)]
 
 
 class Entry(BaseModel):
     """Strict, frozen base of every configuration model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ProviderEntry(Entry):
-    """Defaults for all experts of one provider."""
-
-    base_url: str | None = None
-    base_url_env: VariableName | None = None
-    api_key_env: VariableName | None = None
-    regions: list[Name] = []
-    moderated: bool = False
-    parameters: list[Parameter] = list(Parameter)
-    transport: Transport = Transport.OPENAI
-
-
-class ExpertEntry(Entry):
-    """One expert; what it leaves out comes from its provider."""
-
-    provider: Name
-    provider_model: Name
-    tier: Tier
-    quality: Unit
-    input_usd_per_mtok: Usd
-    output_usd_per_mtok: Usd
-    context_window: Count
-    max_output_tokens: Count
-    latency_p50_ms: Positive
-    capabilities: list[Capability]
-    source: Sentence
-    checked_on: date
-    enabled: bool = True
-    status: Status = Status.ACTIVE
-    base_url: str | None = None
-    base_url_env: VariableName | None = None
-    api_key_env: VariableName | None = None
-    regions: list[Name] | None = None
-    moderated: bool | None = None
-    parameters: list[Parameter] | None = None
-    transport: Transport | None = None
-    fallback: Name | None = None
-    reliability: Unit = 0.9
-    named_only: bool = False
-    note: str = ""
-
-
-class ExpertsFile(Entry):
-    """experts.yaml."""
-
-    providers: dict[str, ProviderEntry]
-    experts: dict[str, ExpertEntry]
 
 
 class WeightsEntry(Entry):
@@ -112,6 +63,7 @@ class LimitsEntry(Entry):
     fallbacks: Annotated[int, Field(ge=0, le=10)]
     fallback_margin: NotNegative
     max_retry_after_ms: NotNegative
+    max_queue_ms: NotNegative
     default_max_output_tokens: Count
     min_output_tokens: Count
 
@@ -183,6 +135,101 @@ class ProfileEntry(Entry):
     max_latency_ms: Positive | None = None
 
 
+class LimitEntry(Entry):
+    """The limit of one scope (`tenant:acme`) or of all of a kind (`run:*`)."""
+
+    usd: Usd
+    window: Window = Window.TOTAL
+    on_exhausted: OnExhausted | None = None
+    warn_at: Unit | None = None
+
+
+class BudgetsEntry(Entry):
+    on_exhausted: OnExhausted = OnExhausted.DOWNGRADE
+    warn_at: Unit = 0.8
+    limits: dict[ScopePattern, LimitEntry] = {}
+
+
+class DetectorEntry(Entry):
+    """Who looks for a concern. `classifier` is any transformers text classifier in the folder `path`."""
+
+    kind: Literal["built_in", "presidio", "classifier"] = "built_in"
+    path: Name | None = None
+    bad_labels: list[Name] = []
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.kind == "classifier") is (self.path is None):
+            raise ValueError("a classifier needs a path, and nothing else has one")
+        return self
+
+
+class ConcernEntry(Entry):
+    action: Action = Action.SKIP
+    detectors: Annotated[list[DetectorEntry], Field(min_length=1)] = [DetectorEntry()]
+
+
+class ScreeningEntry(Entry):
+    """What is done about each concern: a word, or a mapping that names detectors too."""
+
+    pii: Action | ConcernEntry = Action.SKIP
+    injection: Action | ConcernEntry = Action.SKIP
+    toxicity: Action | ConcernEntry = Action.SKIP
+    restore: bool = True
+
+    @model_validator(mode="after")
+    def _redactable(self) -> Self:
+        for name in ("injection", "toxicity"):
+            entry = getattr(self, name)
+            if (entry.action if isinstance(entry, ConcernEntry) else entry) is Action.REDACT:
+                raise ValueError(f"only personal data can be redacted, not {name}")
+        return self
+
+
+class WhoEntry(Entry):
+    tenants: Names | None = None
+    roles: Names | None = None
+    channels: Names | None = None
+    workspaces: Names | None = None
+    users: Names | None = None
+
+
+class WhenEntry(Entry):
+    risks: Annotated[list[Risk], Field(min_length=1)] | None = None
+    residencies: Names | None = None
+    task_types: Annotated[list[TaskType], Field(min_length=1)] | None = None
+
+
+class WhichEntry(Entry):
+    ids: Names | None = None
+    providers: Names | None = None
+    tiers: Annotated[list[Tier], Field(min_length=1)] | None = None
+    regions: Names | None = None
+    self_hosted: bool | None = None
+    moderated: bool | None = None
+
+
+class AccessEntry(Entry):
+    """`forbid: {}` forbids every expert; an empty entry of `unless` would exempt everybody, so there must be none."""
+
+    name: Name
+    who: WhoEntry = WhoEntry()
+    when: WhenEntry = WhenEntry()
+    forbid: WhichEntry | None = None
+    only: WhichEntry | None = None
+    unless: list[WhoEntry] = []
+
+    @model_validator(mode="after")
+    def _bites(self) -> Self:
+        if (self.forbid is None) is (self.only is None):
+            raise ValueError("a rule has either 'forbid' or 'only'")
+        if WhichEntry() == self.only:
+            raise ValueError("'only' names no expert, so the rule would forbid nobody")
+        if WhoEntry() in self.unless:
+            raise ValueError("an entry of 'unless' names nobody, so the rule would hold for nobody")
+        return self
+
+
 class PolicyFile(Entry):
     """policy.yaml."""
 
@@ -199,4 +246,8 @@ class PolicyFile(Entry):
     exploration: ExplorationEntry = ExplorationEntry()
     tasks: dict[TaskType, TaskEntry]
     rules: list[RuleEntry] = []
+    access: list[AccessEntry] = []
     profiles: dict[str, ProfileEntry] = {}
+    budgets: BudgetsEntry = BudgetsEntry()
+    screening: ScreeningEntry = ScreeningEntry()
+    gate: dict[str, Any] = {}

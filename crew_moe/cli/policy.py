@@ -1,19 +1,25 @@
-"""`crew-moe policy`: the rules in force, and whether a folder's files are right."""
+"""`crew-moe policy`: the rules in force, whether a folder's files are right, and whether they say what was meant."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from crew_moe.cli.options import AsJson, Config, config_folder
 from crew_moe.cli.output import say, show_table, usd, write_json
+from crew_moe.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from crew_moe.domain.access import AccessRule
     from crew_moe.domain.policy import Policy
     from crew_moe.domain.registry import Registry
+    from crew_moe.gating.access import AccessControl
+
+EXAMPLES: Final = ("*.yaml", "*.yml")
 
 
 def register(app: typer.Typer) -> None:
@@ -21,12 +27,13 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Show and check the policy.", rich_markup_mode=None)
     group.command("show")(show)
     group.command("validate")(validate)
+    group.command("test")(run_examples)
     app.add_typer(group, name="policy")
 
 
 def show(config: Config = None, as_json: AsJson = False) -> None:
     """Show the policy in force: the packaged one with --config's policy.yaml over it."""
-    _, policy = _load(config_folder(config))
+    _, policy, _ = _load(config_folder(config))
     if as_json:
         write_json(_plain(asdict(policy)))
         return
@@ -43,14 +50,18 @@ def show(config: Config = None, as_json: AsJson = False) -> None:
             for name, task in policy.tasks.items()
         ),
     )
+    _show_access(policy)
 
 
 def validate(config: Config = None, as_json: AsJson = False) -> None:
-    """Check experts.yaml, policy.yaml and every routing block of a folder; exit code 2 with the place of a mistake."""
+    """Check experts.yaml, policy.yaml and its gate, Cedar policies and every routing block of a folder; exit code 2
+    with the place of a mistake.
+    """
     from crew_moe.crew.plan import AGENTS_FILE, SIDECAR_FILES, TASKS_FILE, load_plan
+    from crew_moe.gating.config import build_gate
 
     folder = config_folder(config)
-    registry, policy = _load(folder)
+    registry, policy, _ = _load(folder)
     crew_files = [name for name in (AGENTS_FILE, TASKS_FILE, *SIDECAR_FILES) if folder and (folder / name).is_file()]
     if folder is not None and crew_files:
         load_plan(folder).check(registry, policy)
@@ -58,6 +69,9 @@ def validate(config: Config = None, as_json: AsJson = False) -> None:
         "policy": policy.version,
         "registry_digest": registry.digest,
         "experts": len(registry),
+        "access_rules": len(policy.access),
+        "gate_checks": [check.name for check in build_gate(policy.gate).checks],
+        "cedar_files": [text.name for text in policy.cedar],
         "crew_files": crew_files,
     }
     if as_json:
@@ -68,12 +82,91 @@ def validate(config: Config = None, as_json: AsJson = False) -> None:
         say(f"The routing blocks of {', '.join(crew_files)} are valid.")
 
 
-def _load(folder: Path | None) -> tuple[Registry, Policy]:
+def run_examples(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILES]", help="Default: policies/*.yaml.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the access rules the questions of example files. Exit 1 when an answer is another than expected."""
+    from crew_moe.gating.examples import differences, load_examples
+
+    folder = config_folder(config)
+    registry, policy, access = _load(folder)
+    examples = [example for file in files or _example_files(folder) for example in load_examples(file, registry)]
+    told = [(example, differences(example, access, registry)) for example in examples]
+    failed = sum(bool(found) for _, found in told)
+    if as_json:
+        rows = [
+            {
+                "name": example.name,
+                "file": example.file,
+                "ok": not found,
+                "differences": [asdict(difference) for difference in found],
+            }
+            for example, found in told
+        ]
+        write_json({"policy": policy.version, "passed": len(told) - failed, "failed": failed, "examples": rows})
+    else:
+        show_table(
+            ("Example", "!Result", "Differs"),
+            ((example.name, "FAILED" if found else "ok", "; ".join(map(str, found))) for example, found in told),
+        )
+        say(f"{len(told) - failed} of {len(told)} examples pass under {policy.version}.")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _example_files(folder: Path | None) -> Sequence[Path]:
+    """The examples that lie beside the Cedar policies."""
+    from crew_moe.catalog import packaged_config
+    from crew_moe.catalog.access import FOLDER
+
+    place = (folder or packaged_config()) / FOLDER
+    found = sorted(path for pattern in EXAMPLES for path in place.glob(pattern))
+    if not found:
+        raise InvalidInput(f"there are no examples in {place}", where="FILES", allowed=("paths of YAML files",))
+    return found
+
+
+def _show_access(policy: Policy) -> None:
+    """The access rules, where there are any beside those that ship."""
+    if policy.access:
+        say()
+        show_table(
+            ("Access rule", "Who", "When", "Experts", "Unless"),
+            (
+                (rule.name, _words(rule.who), _words(rule.when), _experts(rule), "; ".join(map(_words, rule.unless)))
+                for rule in policy.access
+            ),
+        )
+    say()
+    say("Cedar policies: " + ", ".join(text.name for text in policy.cedar))
+
+
+def _experts(rule: AccessRule) -> str:
+    if rule.only is not None:
+        return f"only {_words(rule.only)}"
+    return f"not {_words(rule.forbid) or 'any'}"
+
+
+def _words(conditions: Any) -> str:
+    """The conditions that are set, as they stand in the file."""
+    given = {name: value for name, value in asdict(conditions).items() if value not in (None, frozenset())}
+    return ", ".join(
+        f"{name}: {' or '.join(sorted(value)) if isinstance(value, frozenset) else str(value).lower()}"
+        for name, value in given.items()
+    )
+
+
+def _load(folder: Path | None) -> tuple[Registry, Policy, AccessControl]:
+    """Everything that a folder says of routing, checked."""
     from crew_moe.catalog import load_policy, load_registry
+    from crew_moe.gating.access import access_control
     from crew_moe.strategies import STRATEGIES
 
     registry = load_registry(folder)
-    return registry, load_policy(folder, registry, STRATEGIES)
+    policy = load_policy(folder, registry, STRATEGIES)
+    return registry, policy, access_control(policy, registry)
 
 
 def _plain(value: Any) -> Any:

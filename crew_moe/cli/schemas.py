@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from crew_moe.catalog.expert_schema import ExpertsFile
 from crew_moe.catalog.locate import packaged_config
-from crew_moe.catalog.schema import ExpertsFile, PolicyFile
+from crew_moe.catalog.schema import PolicyFile
 from crew_moe.crew.config import routing_schema
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

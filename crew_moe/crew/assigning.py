@@ -8,39 +8,54 @@ from typing import TYPE_CHECKING, Any, Final
 
 from crew_moe.crew.call import LLMCall
 from crew_moe.crew.config import RoutingBlock
+from crew_moe.crew.current import run_now
 from crew_moe.crew.order import Order
+from crew_moe.crew.payer import Payer
 from crew_moe.crew.plan import RoutingPlan
 from crew_moe.crew.runs import Assignment, TaskRun
 from crew_moe.crew.seat import Seat
+from crew_moe.domain.access import Demands
 from crew_moe.domain.decision import Candidate, Decision, Infeasible
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.request import RoutingRequest
+from crew_moe.execution.clearance import Remedy
+from crew_moe.execution.remedying import remedied
 from crew_moe.execution.route import Route
-from crew_moe.execution.spend import size_of
-from crew_moe.execution.trail import OVER_BUDGET
 
 if TYPE_CHECKING:
     from crew_moe.router import Router
 
 FIRST_CALL: Final = "first call"
 AFTER_FAILURE: Final = "failure"
+DOWNGRADED: Final = "downgrade"
 _OVERFLOW: Final = ErrorClass.CONTEXT_OVERFLOW
 
 
 class Assigner:
     """Makes and keeps the assignments of one crew."""
 
-    def __init__(self, router: Router, plan: RoutingPlan) -> None:
+    def __init__(self, router: Router, plan: RoutingPlan, payer: Payer) -> None:
         self._router = router
         self._plan = plan
+        self._payer = payer
         self._blocks: dict[tuple[str, str | None], RoutingBlock] = {}
 
     def order(self, seat: Seat, run: TaskRun, call: LLMCall) -> Order:
-        """Put the call together with the block and the profile that hold for it."""
+        """Put the call together with the block and the profile that hold for it, and have it screened."""
         block = self._block(seat, run.name)
         profile = self._router.policy.profiles[block.profile] if block.profile else None
-        return Order(seat=seat, run=run, call=call, block=block, profile=profile, clock=self._router.clock)
+        screened = self._router.guards.screen(call.chat(None), pii=block.data.pii, vault=run.vault)
+        return Order(
+            seat=seat,
+            run=run,
+            call=replace(call, messages=screened.chat.messages),
+            block=block,
+            profile=profile,
+            screened=screened,
+            run_id=run_now() or run.key,
+            clock=self._router.clock,
+        )
 
     def assign(self, order: Order) -> tuple[Assignment, str] | Infeasible:
         """The assignment that holds, or a new one, with the reason for it."""
@@ -50,6 +65,8 @@ class Assigner:
             if current is not None and reason is None:
                 return current, ""
             request = order.request()
+            if order.screened.stop is not None:
+                return self._router.refuse(request, order.screened.stop)
             ruling = self._decide(order, request)
             if isinstance(ruling, Infeasible):
                 return ruling
@@ -57,10 +74,17 @@ class Assigner:
             order.run.assignments[order.seat.seat_id] = made
             return made, reason or FIRST_CALL
 
-    def reassign(self, order: Order, attempts: Sequence[Attempt]) -> tuple[Assignment, str] | Infeasible | None:
-        """Decide anew among the experts that have not failed this call, other providers first; None: nobody is left."""
-        request = order.request()
-        ruling = self._router.decide(request, for_call=True)
+    def reassign(
+        self, order: Order, attempts: Sequence[Attempt], remedy: Remedy | None
+    ) -> tuple[Assignment, str] | Infeasible | None:
+        """Decide anew among the experts that have not failed this call, other providers first; None: nobody is left.
+
+        Where the gate or a budget stood in the way, for less.
+        """
+        request, demands = order.request(), order.screened.demands
+        if remedy is not None:
+            request, demands = remedied(request, demands, remedy, attempts)
+        ruling = self._ruling(request, demands)
         if isinstance(ruling, Infeasible):
             return ruling
         left = self._untried(ruling, attempts, order)
@@ -68,12 +92,12 @@ class Assigner:
             return None
         first, *others = (candidate.expert_id for candidate in left)
         if first != ruling.expert_id:
-            ruling = self._router.decide(request.model_copy(update=_only(first)), for_call=True)
+            ruling = self._ruling(request.model_copy(update=_only(first)), demands)
             if isinstance(ruling, Infeasible):
                 return ruling
         made = self._assignment(ruling, (first, *others), order, request)
         order.keep(made)
-        return made, AFTER_FAILURE
+        return made, AFTER_FAILURE if remedy is None else DOWNGRADED
 
     def route(self, order: Order, assignment: Assignment) -> Route:
         """The executor's route: the assigned experts that can take this very call, the task's deadline and budget."""
@@ -82,15 +106,8 @@ class Assigner:
             assignment.route,
             experts=able or assignment.experts[:1],
             deadline=order.deadline,
-            budget_nano=None,
+            errand=self._payer.errand(order),
         )
-
-    def worst_nano(self, order: Order, route: Route) -> int:
-        """What must be put aside: one attempt that fails at a price that nobody tells, and one more."""
-        bound = size_of(order.chat(route.max_output_tokens)).bound
-        experts = [self._router.registry[expert_id] for expert_id in route.experts]
-        worst = [expert.charge_nano(bound, route.max_output_tokens or expert.max_output_tokens) for expert in experts]
-        return sum(sorted(worst, reverse=True)[:2])
 
     def possible(self, seat: Seat, task: str | None) -> Sequence[Expert]:
         """Experts that may serve the seat at this task, by the catalogue and the blocks alone."""
@@ -131,7 +148,7 @@ class Assigner:
 
         An agent's own model goes first where no file routes it and nothing forbids it: a decision pinned to it says so.
         """
-        ruling = self._router.decide(request, for_call=True)
+        ruling = self._ruling(request, order.screened.demands)
         if isinstance(ruling, Infeasible):
             return ruling
         experts = (ruling.expert_id, *ruling.fallbacks)
@@ -139,10 +156,13 @@ class Assigner:
         wanted = request.pin or (None if routed else order.seat.preference)
         if wanted in (None, ruling.expert_id) or all(one.expert_id != wanted for one in ruling.candidates):
             return ruling, experts
-        own = self._router.decide(request.model_copy(update=_only(wanted)), for_call=True)
+        own = self._ruling(request.model_copy(update=_only(wanted)), order.screened.demands)
         if isinstance(own, Infeasible):
             return ruling, experts
         return own, (own.expert_id, *(expert for expert in experts if expert != own.expert_id))
+
+    def _ruling(self, request: RoutingRequest, demands: Demands) -> Decision | Infeasible:
+        return self._router.decide(request, for_call=True, principal=self._payer.principal, demands=demands)
 
     def _assignment(
         self, decision: Decision, experts: tuple[str, ...], order: Order, request: RoutingRequest
@@ -158,11 +178,10 @@ class Assigner:
     def _untried(self, ruling: Decision, attempts: Sequence[Attempt], order: Order) -> list[Candidate]:
         """Candidates that did not fail, best first, those of providers without a failure before all others.
 
-        After an overflow only those with a larger context window than any that overflowed. Whom the money put aside
-        for one route did not cover has not failed: the task may have more.
+        After an overflow only those with a larger context window than any that overflowed.
         """
         registry, named = self._router.registry, order.block.fallbacks
-        failed = {row.expert_id for row in attempts if row.detail != OVER_BUDGET or not self._pays(order, row)}
+        failed = {row.expert_id for row in attempts}
         down = {registry[expert_id].provider for expert_id in failed}
         too_small = [registry[row.expert_id].context_window for row in attempts if row.error is _OVERFLOW]
         window = max(too_small, default=0)
@@ -174,12 +193,6 @@ class Assigner:
             and registry[candidate.expert_id].context_window > window
         ]
         return sorted(left, key=lambda candidate: (candidate.provider in down, -candidate.ranking))
-
-    def _pays(self, order: Order, row: Attempt) -> bool:
-        """Whether what is left to the task pays for the least that a call of this expert may cost."""
-        least = order.chat(self._router.policy.limits.min_output_tokens)
-        expert, left = self._router.registry[row.expert_id], order.left_nano
-        return left is None or expert.charge_nano(size_of(least).bound, least.max_output_tokens or 0) <= left
 
 
 def _may_serve(expert: Expert, block: RoutingBlock, named: set[str]) -> bool:

@@ -15,6 +15,7 @@ from crew_moe.crew.assigning import Assigner
 from crew_moe.crew.call import LLMCall
 from crew_moe.crew.journal import CallRecord, Journal, Switch
 from crew_moe.crew.order import Order
+from crew_moe.crew.payer import Payer
 from crew_moe.crew.plan import RoutingPlan
 from crew_moe.crew.refusals import (
     ContextTooLong,
@@ -31,9 +32,11 @@ from crew_moe.crew.tokens import TokenCount
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.expert import Capability, Expert
 from crew_moe.domain.money import to_nano, to_usd
-from crew_moe.domain.outcome import Attempt, ErrorClass, Usage
+from crew_moe.domain.outcome import Attempt, ErrorClass
+from crew_moe.domain.usage import Usage
 from crew_moe.errors import ExecutionFailed
 from crew_moe.execution.route import Answer, Route
+from crew_moe.execution.screened import Restorer
 from crew_moe.execution.trail import StopReason
 from crew_moe.ports import ChatReply, ChatRequest
 from crew_moe.routing.eligibility import CONTEXT
@@ -45,7 +48,8 @@ if TYPE_CHECKING:
 
 MAX_DECISIONS: Final = 4  # per call; each has its own chain of fallbacks
 MAX_OVERFLOWS: Final = 3  # per task execution: how often CrewAI may shorten the conversation and try again
-FINAL: Final = frozenset({StopReason.DEADLINE, StopReason.REJECTED, StopReason.PARTIAL})  # no other expert helps
+# No other expert helps.
+FINAL: Final = frozenset({StopReason.DEADLINE, StopReason.HELD, StopReason.REJECTED, StopReason.PARTIAL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,7 @@ class Step:
 
     route: Route
     chat: ChatRequest
+    restorer: Restorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +111,13 @@ class Dispatcher:
     """
 
     def __init__(
-        self, router: Router, plan: RoutingPlan, *, tasks: Callable[[], Iterable[Task]], journal: Journal | None = None
+        self,
+        router: Router,
+        plan: RoutingPlan,
+        *,
+        tasks: Callable[[], Iterable[Task]],
+        journal: Journal | None = None,
+        payer: Payer | None = None,
     ) -> None:
         self.router = router
         self.plan = plan
@@ -114,7 +125,7 @@ class Dispatcher:
         self.shared = TokenCount()
         self.members: set[str | None] = set()
         self.runs = Runs(tasks, router.clock.monotonic, self.journal.numbers)
-        self._assigner = Assigner(router, plan)
+        self._assigner = Assigner(router, plan, payer or Payer(router=router))
 
     def possible(self, seat: Seat) -> Sequence[Expert]:
         """Experts that may serve this seat as far as the catalogue and the blocks tell, breakers and sizes aside."""
@@ -140,7 +151,8 @@ class Dispatcher:
                 self._keep(order, assignment, outcome)
                 return self._served(order, tally, outcome)
             tally.reason = outcome.reason
-            found = None if outcome.reason in FINAL else self._assigner.reassign(order, tally.attempts)
+            final = outcome.reason in FINAL and outcome.remedy is None
+            found = None if final else self._assigner.reassign(order, tally.attempts, outcome.remedy)
         infeasible = found if isinstance(found, Infeasible) else None
         if infeasible is not None:
             tally.decided(infeasible)
@@ -151,25 +163,18 @@ class Dispatcher:
     def _attempt(
         self, order: Order, assignment: Assignment
     ) -> Generator[Step, Answer | ExecutionFailed, Answer | ExecutionFailed]:
-        """One route; holds its worst case of the task's budget while it runs."""
+        """One route; a call that never comes back leaves its money to the ledger's lease."""
         route = self._assigner.route(order, assignment)
-        purse, limit = order.run.purse, order.limit_nano
-        held = 0
-        if limit is not None:
-            held = purse.hold(self._assigner.worst_nano(order, route), limit=limit)
-            route = replace(route, budget_nano=held)
-        cost = held  # a call that never comes back is booked at its worst
-        try:
-            outcome = yield Step(route=route, chat=order.chat(route.max_output_tokens))
-            cost = _known_nano(outcome.attempts) + _unsettled_nano(outcome.attempts)
-        finally:
-            purse.settle(held=held, cost=cost)
+        chat = order.chat(route.max_output_tokens)
+        outcome = yield Step(route=route, chat=chat, restorer=order.screened.restorer())
         order.run.note(outcome.attempts)
         return outcome
 
     def _keep(self, order: Order, assignment: Assignment, answer: Answer) -> None:
         """The expert that answered serves the rest of the task; those that failed go last."""
         order.run.served_by[order.seat.seat_id] = answer.expert_id
+        if order.limit_nano is not None:  # what a person let pass may go on within the price that was said
+            order.run.granted |= {answer.expert_id}
         if assignment.experts[0] == answer.expert_id:
             return
         failed = {attempt.expert_id for attempt in answer.attempts if not attempt.ok}
@@ -179,7 +184,9 @@ class Dispatcher:
 
     def _served(self, order: Order, tally: _Tally, answer: Answer) -> Served:
         self._record(order, tally, answer.expert_id, None)
-        return Served(reply=answer.reply, expert_id=answer.expert_id, usage=_usage(tally.attempts))
+        return Served(
+            reply=order.screened.restore(answer.reply), expert_id=answer.expert_id, usage=_usage(tally.attempts)
+        )
 
     def _refusal(self, order: Order, tally: _Tally, infeasible: Infeasible | None) -> Exception:
         """The error that says why nobody answered, in the form that makes CrewAI do the right thing."""
@@ -239,11 +246,6 @@ class Dispatcher:
 
 def _known_nano(attempts: Iterable[Attempt]) -> int:
     return sum(to_nano(attempt.cost_usd) for attempt in attempts)
-
-
-def _unsettled_nano(attempts: Iterable[Attempt]) -> int:
-    """What attempts that failed after they were sent may have cost, for the task's budget; at worst."""
-    return sum(to_nano(attempt.unsettled_usd) for attempt in attempts)
 
 
 def _usage(attempts: Iterable[Attempt]) -> Usage:

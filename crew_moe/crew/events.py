@@ -17,7 +17,7 @@ from crewai.utilities.serialization import to_serializable
 
 from crew_moe.crew.call import LLMCall
 from crew_moe.crew.tokens import usage_fields
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 from crew_moe.ports import ChatReply
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from crew_moe.crew.seat import SeatKind
 from crew_moe.domain.decision import Decision, Infeasible
-from crew_moe.domain.outcome import Attempt, Usage
+from crew_moe.domain.outcome import Attempt
+from crew_moe.domain.usage import Usage
 
 MAX_CALLS: Final = 10_000
 

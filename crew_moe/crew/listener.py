@@ -18,7 +18,7 @@ from crew_moe.crew.current import dispatcher_now
 from crew_moe.crew.journal import UnroutedCall
 from crew_moe.crew.prices import price_usd
 from crew_moe.crew.routed_llm import RoutedLLM
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 
 
 def listen() -> None:

@@ -24,7 +24,8 @@ from crewai.utilities.agent_utils import extract_tool_call_info
 
 from crew_moe.crew.native_failure import failure_of
 from crew_moe.domain.expert import Expert, Parameter, Transport
-from crew_moe.domain.outcome import ErrorClass, Usage
+from crew_moe.domain.outcome import ErrorClass
+from crew_moe.domain.usage import Usage
 from crew_moe.execution.conversation import instruct, said
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.stops import cut

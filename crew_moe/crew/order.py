@@ -14,18 +14,24 @@ from crew_moe.domain.money import to_nano, to_usd
 from crew_moe.domain.policy import Profile
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.task import TaskType
+from crew_moe.execution.screened import Screened
 from crew_moe.ports import ChatRequest, Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A call, the seat and the run that it belongs to, and the block and the profile that hold for it."""
+    """A call, the seat and the run that it belongs to, and the block and the profile that hold for it.
+
+    `call` is as an expert may see it; `screened` says what screening made of it and demands for it.
+    """
 
     seat: Seat
     run: TaskRun
     call: LLMCall
     block: RoutingBlock
     profile: Profile | None
+    screened: Screened
+    run_id: str
     clock: Clock
 
     @property
@@ -36,9 +42,9 @@ class Order:
 
     @property
     def left_nano(self) -> int | None:
-        """What the task may still spend; None: no budget."""
+        """About what the task may still spend; None: no budget. What it may spend indeed, the ledger knows."""
         limit = self.limit_nano
-        return None if limit is None else self.run.purse.left(limit)
+        return None if limit is None else max(0, limit - self.run.spent_nano)
 
     @property
     def deadline(self) -> float | None:
@@ -77,7 +83,7 @@ class Order:
             budget_usd=None if left is None else to_usd(left),
             max_output_tokens=min(limits, default=None),
             task=(self.run.name or "")[:200] or None,
-            run_id=self.run.key,
+            run_id=self.run_id,
         )
         if deadline is not None:
             fields["deadline_ms"] = max(1.0, (deadline - self.clock.monotonic()) * 1000.0)

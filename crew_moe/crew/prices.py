@@ -6,7 +6,7 @@ from decimal import Decimal
 from importlib import import_module
 from importlib.util import find_spec
 
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 
 _LIBRARY = "genai_prices"
 

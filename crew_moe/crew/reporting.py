@@ -14,7 +14,8 @@ from crewai.events.event_bus import crewai_event_bus
 from crew_moe.crew.journal import CallRecord, Switch, UnroutedCall
 from crew_moe.crew.routed_crew import dispatcher_of
 from crew_moe.crew.seat import SeatKind
-from crew_moe.domain.outcome import Attempt, Usage
+from crew_moe.domain.outcome import Attempt
+from crew_moe.domain.usage import Usage
 
 MAIN_SEATS = (SeatKind.AGENT, SeatKind.MANAGER)
 

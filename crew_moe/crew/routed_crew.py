@@ -12,6 +12,7 @@ from crewai.llms.base_llm import BaseLLM
 from crewai.types.usage_metrics import UsageMetrics
 from pydantic import PrivateAttr
 
+from crew_moe.crew.current import one_run
 from crew_moe.crew.models import expert_of, sampling_of
 from crew_moe.crew.routed_llm import RoutedLLM
 from crew_moe.crew.seat import Seat, SeatKind
@@ -34,6 +35,16 @@ class RoutedCrew(Crew):
                 # CrewAI's copies of a model share one set of counters, which would be added up again and again.
                 agent.llm._token_usage = dict.fromkeys(agent.llm._token_usage, 0)
         return copied if self._rewire is None else self._rewire(copied)
+
+    def kickoff(self, *args: Any, **options: Any) -> Any:
+        """CrewAI's kickoff, as one run: its calls share the run's budget."""
+        with one_run():
+            return super().kickoff(*args, **options)
+
+    async def akickoff(self, *args: Any, **options: Any) -> Any:
+        """As `kickoff`, on an event loop."""
+        with one_run():
+            return await super().akickoff(*args, **options)
 
     def calculate_usage_metrics(self) -> UsageMetrics:
         """Tokens of all seats: each model once, however many agents share it, and the crew's own seats too."""

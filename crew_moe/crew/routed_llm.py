@@ -22,7 +22,7 @@ from crew_moe.crew.models import AUTO
 from crew_moe.crew.seat import Seat, SeatKind
 from crew_moe.crew.tokens import usage_fields
 from crew_moe.domain.expert import Capability
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 from crew_moe.errors import CrewMoEError, ExecutionFailed
 from crew_moe.execution.route import Answer, AnswerChunk
 from crew_moe.ports import ChatReply
@@ -189,8 +189,9 @@ class RoutedLLM(BaseLLM):
             stream = cast(Generator[AnswerChunk, None, None], executor.stream(step.route, step.chat))
             with closing(stream) as parts:
                 for part in parts:
-                    if part.text:
-                        events.chunk(self, call, part.text)
+                    text = step.restorer.feed(part.text) if part.answer is None else step.restorer.finish()
+                    if text:
+                        events.chunk(self, call, text)
                     if part.answer is not None:
                         return part.answer
         except ExecutionFailed as failure:
@@ -205,8 +206,9 @@ class RoutedLLM(BaseLLM):
             stream = cast(AsyncGenerator[AnswerChunk, None], executor.astream(step.route, step.chat))
             async with aclosing(stream) as parts:
                 async for part in parts:
-                    if part.text:
-                        events.chunk(self, call, part.text)
+                    text = step.restorer.feed(part.text) if part.answer is None else step.restorer.finish()
+                    if text:
+                        events.chunk(self, call, text)
                     if part.answer is not None:
                         return part.answer
         except ExecutionFailed as failure:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 from crewai.context import get_current_task_id
 
 from crew_moe.crew.call import LLMCall
-from crew_moe.crew.purse import Purse
 from crew_moe.domain.decision import Decision
+from crew_moe.domain.digest import digest
+from crew_moe.domain.money import to_nano
 from crew_moe.domain.outcome import Attempt
 from crew_moe.execution.route import Route
+from crew_moe.screening.redaction import Vault
 
 if TYPE_CHECKING:
     from crewai import Task
@@ -41,7 +43,12 @@ class Assignment:
 
 @dataclass(slots=True, kw_only=True)
 class TaskRun:
-    """One execution of one task, or one conversation without a task. `name` is the task's key in tasks.yaml."""
+    """One execution of one task, or one conversation without a task. `name` is the task's key in tasks.yaml.
+
+    `spent_nano` is what its calls cost, or may have cost; the ledger holds the truth and the limit, this sum only tells
+    decisions what is about left. `opening` is its first conversation, by which approvals know it, `granted` are the
+    experts that a person has let pass for it, and `vault` keeps what was redacted from it.
+    """
 
     key: str
     number: int
@@ -49,11 +56,14 @@ class TaskRun:
     label: str
     started: float
     task: Task | None = None
-    purse: Purse = field(default_factory=Purse)
+    spent_nano: int = 0
     lock: Lock = field(default_factory=Lock)
     assignments: dict[str, Assignment] = field(default_factory=dict)
     served_by: dict[str, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
+    opening: str = ""
+    granted: frozenset[str] = frozenset()
+    vault: Vault = field(default_factory=Vault)
     overflows: int = 0
     ended_by: Exception | None = None
 
@@ -61,6 +71,7 @@ class TaskRun:
         """Take the attempts of one route."""
         with self.lock:
             self.attempts.extend(attempts)
+            self.spent_nano += sum(to_nano(attempt.cost_usd + attempt.unsettled_usd) for attempt in attempts)
 
     def since_success(self) -> tuple[Attempt, ...]:
         """The attempts after the last one that was answered."""
@@ -135,11 +146,17 @@ class Runs:
             label=_label(task, call),
             started=self._monotonic(),
             task=task,
+            opening=_opening(call),
         )
         self._runs[slot] = run
         while len(self._runs) > MAX_RUNS:
             self._runs.popitem(last=False)
         return run
+
+
+def _opening(call: LLMCall) -> str:
+    """The name of a conversation's beginning."""
+    return digest(repr(list(call.messages)), size=32).hex()
 
 
 def _label(task: Task | None, call: LLMCall) -> str:

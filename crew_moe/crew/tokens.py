@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 
 
 def usage_fields(usage: Usage) -> dict[str, int]:

@@ -16,10 +16,14 @@ from crew_moe.crew.journal import Journal
 from crew_moe.crew.listener import listen
 from crew_moe.crew.models import expert_of, is_default, sampling_of
 from crew_moe.crew.native import register_native
+from crew_moe.crew.payer import Payer
 from crew_moe.crew.plan import RoutingPlan, load_plan
 from crew_moe.crew.routed_crew import RoutedCrew, routed_class
 from crew_moe.crew.routed_llm import RoutedLLM
 from crew_moe.crew.seat import Seat, SeatKind
+from crew_moe.domain.money import parse_usd, to_nano
+from crew_moe.domain.principal import Principal
+from crew_moe.ports import Amount
 from crew_moe.settings import read_settings
 
 if TYPE_CHECKING:
@@ -31,10 +35,18 @@ if TYPE_CHECKING:
 AnyCrew = TypeVar("AnyCrew", bound=Crew)
 
 
-def attach(crew: AnyCrew, routing: str | Path | None = None, *, router: Router) -> AnyCrew:
+def attach(
+    crew: AnyCrew,
+    routing: str | Path | None = None,
+    *,
+    router: Router,
+    principal: Principal | None = None,
+    budget_usd: Amount | None = None,
+) -> AnyCrew:
     """Route the crew's calls; returns the same crew. Attaching again replaces the routing, it never wraps twice.
 
-    `routing` is tasks.yaml, a sidecar or their folder; None routes every task by what its words tell. With
+    `routing` is tasks.yaml, a sidecar or their folder; None routes every task by what its words tell. `principal` is
+    who was authenticated to run it, `budget_usd` what one kickoff may cost in all, whatever fails. With
     CREW_MOE_DISABLED=1 the crew is left as it is. Raises ConfigError and NotAvailable before anything is changed.
     """
     if read_settings().disabled:
@@ -44,19 +56,21 @@ def attach(crew: AnyCrew, routing: str | Path | None = None, *, router: Router) 
     _check_reach(plan, crew)
     for kind in _shared_seats(crew):
         plan.shared_block(kind)
-    wire(crew, router, plan, Journal())
+    budget_nano = None if budget_usd is None else to_nano(parse_usd(budget_usd, where="budget_usd"))
+    wire(crew, plan, Journal(), Payer(router=router, principal=principal, budget_nano=budget_nano))
     return crew
 
 
-def wire(crew: Crew, router: Router, plan: RoutingPlan, journal: Journal) -> Crew:
+def wire(crew: Crew, plan: RoutingPlan, journal: Journal, payer: Payer) -> Crew:
     """`attach` with a plan that was read before, writing to a journal that copies of one crew share."""
+    router = payer.router
     register_native(router.executor.client)
     # The same object goes on under a class of ours: whoever holds the crew (a Flow, a CrewBase) holds the routed one.
     object.__setattr__(crew, "__class__", routed_class(type(crew)))
     routed = cast(RoutedCrew, crew)
-    dispatcher = Dispatcher(router, plan, tasks=lambda: crew.tasks, journal=journal)
+    dispatcher = Dispatcher(router, plan, tasks=lambda: crew.tasks, journal=journal, payer=payer)
     routed._dispatcher = dispatcher
-    routed._rewire = lambda copied: wire(copied, router, plan, journal)
+    routed._rewire = lambda copied: wire(copied, plan, journal, payer)
     wiring = _Wiring(crew, dispatcher)
     wiring.agents()
     wiring.crew_seats()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
-from crew_moe.domain.money import price_nano
+from crew_moe.domain.meter import NO_LIMITS, RateLimits
+from crew_moe.domain.price import PLAIN, Bounds, Price, PriceList, Rates, Tariff
+from crew_moe.domain.usage import Usage
 from crew_moe.domain.word import Word
 
 
@@ -85,6 +87,8 @@ class Transport(Word):
 class Expert:
     """One routable model endpoint. Prices in US$ per million tokens, windows in tokens, latencies in ms.
 
+    `prices` is what there is beside the price of input and output; `price` is all of it.
+
     `reliability` is the success rate assumed until there is a record. A `named_only` expert serves only where
     somebody named it (a pin, a fallback list) or where the text may not leave the user's machines.
     """
@@ -115,6 +119,8 @@ class Expert:
     source: str
     checked_on: date
     note: str = ""
+    limits: RateLimits = NO_LIMITS
+    prices: PriceList = PLAIN
 
     @property
     def is_local(self) -> bool:
@@ -123,8 +129,51 @@ class Expert:
 
     @property
     def is_free(self) -> bool:
-        return not self.input_usd_per_mtok and not self.output_usd_per_mtok
+        """Whether no call can ever cost anything."""
+        return self.price.is_free
+
+    @property
+    def price(self) -> Price:
+        """All that it costs."""
+        rates = Rates(
+            input_usd_per_mtok=self.input_usd_per_mtok,
+            output_usd_per_mtok=self.output_usd_per_mtok,
+            details=self.prices.details,
+        )
+        return Price(standard=Tariff(rates=rates, steps=self.prices.long_context), batch=self.prices.batch)
+
+    def priced(self, price: Price) -> Expert:
+        """The same expert at another price."""
+        rates = price.standard.rates
+        return replace(
+            self,
+            input_usd_per_mtok=rates.input_usd_per_mtok,
+            output_usd_per_mtok=rates.output_usd_per_mtok,
+            prices=PriceList(details=rates.details, long_context=price.standard.steps, batch=price.batch),
+        )
 
     def charge_nano(self, input_tokens: int, output_tokens: int) -> int:
-        """What this many tokens cost, in nano-USD, each part rounded up."""
-        return price_nano(input_tokens, self.input_usd_per_mtok) + price_nano(output_tokens, self.output_usd_per_mtok)
+        """What this much text costs, in nano-USD."""
+        return self.bill_nano(Usage(input_tokens=input_tokens, output_tokens=output_tokens))
+
+    def bill_nano(self, usage: Usage) -> int:
+        """What the provider charges for this call, in nano-USD, each part rounded up."""
+        return self.price.bill_nano(usage)
+
+    def worst_nano(self, input_tokens: int, output_tokens: int, *, audio: bool = False, images: bool = False) -> int:
+        """No less than what any call costs that takes no more than this, in nano-USD.
+
+        Tokens of `audio` and `images` are among the input's (and audio among the output's) only where it says so.
+        """
+        bounds = Bounds(input_tokens=input_tokens, output_tokens=output_tokens, audio=audio, images=images)
+        return self.price.worst_nano(bounds)
+
+    def output_room(
+        self, left_nano: int, input_tokens: int, *, audio: bool = False, images: bool = False
+    ) -> int | None:
+        """The most output tokens whose worst case is within `left_nano`, 0 where the input alone is too dear.
+
+        None: output is free.
+        """
+        bounds = Bounds(input_tokens=input_tokens, audio=audio, images=images)
+        return self.price.output_room(left_nano, bounds)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crew_moe.domain.complaint import complaint
 from crew_moe.domain.request import Name, Tokens, Unit, Usd
+from crew_moe.domain.usage import Usage
 from crew_moe.domain.word import Word
 from crew_moe.errors import InvalidRequest
 
@@ -31,6 +32,10 @@ class ErrorClass(Word):
     CONTEXT_OVERFLOW = "context_overflow"
     CIRCUIT_OPEN = "circuit_open"
     SKIPPED = "skipped"
+    NO_ROOM = "no_room"
+    OVER_BUDGET = "over_budget"
+    HELD = "held"
+    DENIED = "denied"
 
 
 _NOBODYS_RECORD: Final = frozenset(
@@ -38,28 +43,14 @@ _NOBODYS_RECORD: Final = frozenset(
         ErrorClass.BAD_REQUEST,
         ErrorClass.CIRCUIT_OPEN,
         ErrorClass.CONTEXT_OVERFLOW,
+        ErrorClass.DENIED,
+        ErrorClass.HELD,
+        ErrorClass.NO_ROOM,
+        ErrorClass.OVER_BUDGET,
         ErrorClass.REFUSED,
         ErrorClass.SKIPPED,
     }
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Tokens of one call; `cached_tokens` and `reasoning_tokens` are parts of input and output."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

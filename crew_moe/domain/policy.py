@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
+from typing import Any, Final
 
+from crew_moe.domain.access import AccessRule, PolicyText
+from crew_moe.domain.budget import BudgetPolicy
 from crew_moe.domain.expert import Tier
+from crew_moe.domain.screening import ScreeningPolicy
 from crew_moe.domain.task import Risk, TaskPreference, TaskType, Urgency
 
 
@@ -77,12 +82,13 @@ class CostPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Caps on attempts: per call, and on waiting for a `Retry-After`."""
+    """Caps on attempts: per call, on waiting for a `Retry-After`, and for room at providers (ms)."""
 
     max_attempts: int
     fallbacks: int
     fallback_margin: float
     max_retry_after_ms: float
+    max_queue_ms: float
     default_max_output_tokens: int
     min_output_tokens: int
 
@@ -161,9 +167,16 @@ class Profile:
     max_latency_ms: float | None = None
 
 
+NO_BUDGETS: Final = BudgetPolicy()
+NO_SCREENING: Final = ScreeningPolicy()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """One versioned policy; `version` is its name and a digest of its content."""
+    """One versioned policy; `version` is its name and a digest of its content.
+
+    `access` and `cedar` are two ways to say who may use which experts; an expert must pass both.
+    """
 
     name: str
     version: str
@@ -180,3 +193,13 @@ class Policy:
     tasks: Mapping[TaskType, TaskPreference]
     rules: tuple[Rule, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    access: tuple[AccessRule, ...] = ()
+    cedar: tuple[PolicyText, ...] = ()
+    budgets: BudgetPolicy = NO_BUDGETS
+    screening: ScreeningPolicy = NO_SCREENING
+    gate: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def tight_budget_usd(self) -> float:
+        """The threshold of money that is short, as the float that budgets are compared with."""
+        return float(self.thresholds.tight_budget_usd)

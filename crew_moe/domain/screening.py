@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from crew_moe.domain.word import Word
@@ -75,3 +76,36 @@ class Language:
 
     code: str
     confidence: float
+
+
+class Action(Word):
+    """What a flagged text means for its call, from the mildest to the strictest."""
+
+    SKIP = "skip"  # nobody looks
+    FLAG = "flag"  # the gate's checks may read the score
+    REDACT = "redact"  # placeholders go out in the place of personal data
+    MODERATED = "moderated"  # moderated experts only
+    LOCAL_ONLY = "local_only"  # machines of one's own only
+    HOLD = "hold"  # a person is asked
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorChoice:
+    """Which detector looks for a concern: `built_in`, `presidio`, or `classifier` with the path of a model."""
+
+    kind: str = "built_in"
+    path: str | None = None
+    bad_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreeningPolicy:
+    """What is done about each concern, and who looks for it. `restore`: answers get the true values back."""
+
+    actions: Mapping[Concern, Action] = field(default_factory=dict)
+    detectors: Mapping[Concern, tuple[DetectorChoice, ...]] = field(default_factory=dict)
+    restore: bool = True
+
+    def action(self, concern: Concern) -> Action:
+        return self.actions.get(concern, Action.SKIP)

@@ -73,7 +73,9 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Everything learned that a decision may read. `performance` is keyed by (expert id, task type)."""
+    """Everything learned that a decision may read. `performance` is keyed by (expert id, task type); `busy` tells until
+    when the provider of an expert has no room for more calls.
+    """
 
     version: int = 0
     taken_at: datetime
@@ -81,3 +83,4 @@ class Snapshot:
     breakers: Mapping[str, Breaker] = field(default_factory=dict)
     pins: tuple[Pin, ...] = ()
     provider_share: Mapping[str, float] = field(default_factory=dict)
+    busy: Mapping[str, datetime] = field(default_factory=dict)

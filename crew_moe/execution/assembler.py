@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from crew_moe.domain.outcome import ErrorClass, Usage
+from crew_moe.domain.outcome import ErrorClass
+from crew_moe.domain.usage import Usage
 from crew_moe.execution.failure import CallFailed, classify_error
 from crew_moe.execution.reply import arguments_of, assemble, calls_of, parse_object, text_of_content, usage_of
 from crew_moe.execution.sse import EventDecoder

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+from crew_moe.domain.budget import Ceiling, ScopeKind
 from crew_moe.domain.decision import Decision
 from crew_moe.domain.expert import Capability, Tier
 from crew_moe.domain.money import to_nano
@@ -14,6 +15,7 @@ from crew_moe.domain.policy import Policy
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.errors import InvalidRequest, NotAvailable
 from crew_moe.execution.conversation import text_of
+from crew_moe.execution.errand import Errand
 from crew_moe.execution.route import Answer, Route
 from crew_moe.execution.spend import size_of
 from crew_moe.ports import ChatRequest
@@ -50,15 +52,19 @@ def prepare(
 
 
 def route_of(
-    decision: Decision, experts: tuple[str, ...], request: RoutingRequest, policy: Policy, monotonic: float
+    decision: Decision,
+    experts: tuple[str, ...],
+    request: RoutingRequest,
+    policy: Policy,
+    *,
+    monotonic: float,
+    errand: Errand,
 ) -> Route:
     """Experts in order, and the limits of time, money and length that hold for all attempts together."""
     task = policy.tasks[decision.features.task_type]
     profile = policy.profiles.get(request.profile) if request.profile else None
     ceilings = [request.max_output_tokens, profile.max_output_tokens if profile else None]
     ceiling = min((limit for limit in ceilings if limit is not None), default=task.max_output_tokens)
-    budgets = [request.budget_usd, profile.budget_usd if profile else None]
-    budget = min((to_nano(limit) for limit in budgets if limit is not None), default=None)
     return Route(
         decision_id=decision.decision_id,
         task_type=decision.features.task_type,
@@ -66,9 +72,17 @@ def route_of(
         max_attempts=policy.limits.max_attempts,
         attempt_timeout_ms=request.max_latency_ms or policy.tiers[Tier(decision.tier)].attempt_timeout_ms,
         deadline=None if request.deadline_ms is None else monotonic + request.deadline_ms / 1000.0,
-        budget_nano=budget,
+        errand=errand,
         max_output_tokens=ceiling,
     )
+
+
+def task_limits(request: RoutingRequest, policy: Policy) -> dict[ScopeKind, Ceiling]:
+    """What the task may cost by the request and its profile."""
+    profile = policy.profiles.get(request.profile) if request.profile else None
+    given = (request.budget_usd, profile.budget_usd if profile else None)
+    limit = min((to_nano(amount) for amount in given if amount is not None), default=None)
+    return {} if limit is None else {ScopeKind.TASK: Ceiling(limit_nano=limit)}
 
 
 def completion(decision: Decision, answer: Answer) -> Completion:

@@ -12,6 +12,7 @@ from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.policy import Limits
 from crew_moe.domain.registry import Registry
 from crew_moe.execution.circuits import Circuits
+from crew_moe.execution.clearance import Barrier
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.route import Answer, AnswerChunk, Route
 from crew_moe.execution.run import Ask, Run, Surroundings
@@ -37,6 +38,7 @@ class Executor:
         registry: Registry,
         client: Transports,
         state: StateStore,
+        barrier: Barrier,
         limits: Limits,
         clock: Clock,
         report: Callable[[Route, Attempt], None],
@@ -50,6 +52,7 @@ class Executor:
         self._around = Surroundings(
             registry=registry,
             circuits=Circuits(state=state, clock=clock, sink=sink),
+            barrier=barrier,
             limits=limits,
             clock=clock,
             report=report,
@@ -128,6 +131,7 @@ class Executor:
         try:
             with _closed(self.client.stream(ask.expert, ask.request, timeout_s=ask.timeout_s)) as chunks:
                 for chunk in chunks:
+                    run.alive()
                     result = chunk.reply or result
                     if chunk.text:
                         shown += len(chunk.text)
@@ -143,6 +147,7 @@ class Executor:
         try:
             async with _aclosed(self.client.astream(ask.expert, ask.request, timeout_s=ask.timeout_s)) as chunks:
                 async for chunk in chunks:
+                    run.alive()
                     result = chunk.reply or result
                     if chunk.text:
                         shown += len(chunk.text)

@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from crew_moe.domain.outcome import ErrorClass, Usage
+from crew_moe.domain.meter import Told
+from crew_moe.domain.outcome import ErrorClass
+from crew_moe.domain.usage import Usage
 from crew_moe.execution.detail import scrub, tell
 
 _CODES: Final[Mapping[str, ErrorClass]] = {
@@ -87,7 +89,8 @@ class CallFailed(Exception):
     """One call of one expert failed.
 
     `sent` tells whether the request may have reached the provider, so that it may cost money; `usage` is what the
-    provider said it charges, where it said so. `detail` holds no key and no prompt.
+    provider said it charges, where it said so, and `limits` what it said of its rate limits. `detail` holds no key and
+    no prompt.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class CallFailed(Exception):
         retry_after_ms: float | None = None,
         sent: bool = True,
         usage: Usage | None = None,
+        limits: tuple[Told, ...] = (),
     ) -> None:
         self.error_class = error_class
         self.detail = detail
@@ -106,6 +110,7 @@ class CallFailed(Exception):
         self.retry_after_ms = retry_after_ms
         self.sent = sent
         self.usage = usage
+        self.limits = limits
         super().__init__(f"{error_class}: {detail}" if detail else str(error_class))
 
 

@@ -8,7 +8,7 @@ from crew_moe.domain.expert import Expert
 from crew_moe.domain.policy import Limits
 from crew_moe.domain.registry import Registry
 from crew_moe.execution.route import Route
-from crew_moe.execution.spend import Size, output_room
+from crew_moe.execution.spend import Size
 from crew_moe.execution.trail import Option, Trail
 from crew_moe.ports import ChatRequest
 
@@ -16,22 +16,15 @@ DEFAULT_TIMEOUT_MS: Final = 120_000.0
 """Of one attempt, when the route names none."""
 
 
-def planned(route: Route, chat: ChatRequest, size: Size, registry: Registry, limits: Limits) -> Trail:
+def planned(route: Route, registry: Registry, limits: Limits) -> Trail:
     """The trail before its first step. Raises UnknownExpert."""
     experts = [registry[expert_id] for expert_id in route.experts]
     return Trail(
-        options=tuple(
-            Option(
-                expert_id=expert.expert_id,
-                context_window=expert.context_window,
-                floor_nano=expert.charge_nano(size.bound, least_output(expert, route, chat, limits)),
-            )
-            for expert in experts
-        ),
+        options=tuple(Option(expert_id=one.expert_id, context_window=one.context_window) for one in experts),
         max_attempts=route.max_attempts,
         attempt_timeout_ms=DEFAULT_TIMEOUT_MS if route.attempt_timeout_ms is None else route.attempt_timeout_ms,
         max_wait_ms=limits.max_retry_after_ms,
-        budget_nano=route.budget_nano,
+        max_queue_ms=limits.max_queue_ms,
     )
 
 
@@ -46,12 +39,7 @@ def least_output(expert: Expert, route: Route, chat: ChatRequest, limits: Limits
     return min(limits.min_output_tokens, wanted_output(expert, route, chat, limits))
 
 
-def output_cap(
-    expert: Expert, route: Route, chat: ChatRequest, limits: Limits, *, size: Size, left_nano: int | None
-) -> int:
-    """The `max_tokens` to send: what is wanted, cut to what the budget and the context window leave."""
-    rooms = [wanted_output(expert, route, chat, limits), expert.context_window - size.estimate]
-    paid = None if left_nano is None else output_room(expert, size.bound, left_nano)
-    if paid is not None:
-        rooms.append(paid)
-    return max(least_output(expert, route, chat, limits), min(rooms))
+def output_cap(expert: Expert, route: Route, chat: ChatRequest, limits: Limits, *, size: Size) -> int:
+    """The `max_tokens` to ask for: what is wanted, cut to what the context window leaves."""
+    room = min(wanted_output(expert, route, chat, limits), expert.context_window - size.estimate)
+    return max(least_output(expert, route, chat, limits), room)

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from crew_moe.domain.outcome import ErrorClass, Usage
+from crew_moe.domain.outcome import ErrorClass
+from crew_moe.domain.usage import Usage
 from crew_moe.execution.failure import CallFailed, classify_error
 from crew_moe.execution.stops import cut
 from crew_moe.ports import ChatReply

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
 
-from crew_moe.domain.outcome import Attempt, Usage
+from crew_moe.domain.outcome import Attempt
+from crew_moe.domain.usage import Usage
+from crew_moe.execution.errand import NOBODYS, Errand
 from crew_moe.ports import ChatChunk, ChatReply
 
 
@@ -15,7 +17,7 @@ from crew_moe.ports import ChatChunk, ChatReply
 class Route:
     """Whom to ask, in order (the chosen expert, then its fallbacks), and within which limits.
 
-    `deadline` in seconds of the clock's `monotonic`. `budget_nano` is what all attempts together may cost, at worst.
+    `deadline` in seconds of the clock's `monotonic`; `errand` says who pays and what the gate is told.
     `max_output_tokens` caps what the chat itself asks for. `numbers` gives each attempt its number; copies of a route
     share it, so that a decision that serves several calls, one after another or side by side, has no number twice.
     """
@@ -26,7 +28,7 @@ class Route:
     max_attempts: int
     attempt_timeout_ms: float | None = None
     deadline: float | None = None
-    budget_nano: int | None = None
+    errand: Errand = NOBODYS
     max_output_tokens: int | None = None
     numbers: Iterator[int] = field(default_factory=lambda: count(1), compare=False, repr=False)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 from crew_moe.ports import ChatReply, ChatRequest
 
 BYTES_PER_TOKEN: Final = 4
@@ -56,9 +56,13 @@ def output_room(expert: Expert, bound: int, left_nano: int) -> int | None:
 
 
 def estimated_usage(size: Size, reply: ChatReply) -> Usage:
-    """Tokens of a call whose provider told none."""
-    written = len(reply.text.encode("utf-8", "replace")) + (_json_bytes(reply.tool_calls) if reply.tool_calls else 0)
-    return Usage(input_tokens=size.estimate, output_tokens=-(-written // BYTES_PER_TOKEN))
+    """About as many tokens as a call took whose provider told none."""
+    return Usage(input_tokens=size.estimate, output_tokens=-(-output_bound(reply) // BYTES_PER_TOKEN))
+
+
+def output_bound(reply: ChatReply) -> int:
+    """No fewer tokens than the answer has."""
+    return len(reply.text.encode("utf-8", "replace")) + (_json_bytes(reply.tool_calls) if reply.tool_calls else 0)
 
 
 def _json_bytes(value: object) -> int:

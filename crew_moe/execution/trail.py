@@ -2,9 +2,10 @@
 
 A `Trail` is one call of a model on its way through its experts, chosen first, fallbacks behind. `step` says what to do
 now; `after` (with what became of it) and `waited` give the trail that follows. Every expert is left for good but for
-one wait for a `Retry-After`, so a trail ends within three steps per expert.
+one wait for a `Retry-After`, and for waits for room at its provider: it takes its turn again behind all others, and
+waits there no longer than `max_queue_ms` in all. So a trail ends.
 
-    Call(expert)   ask the breakers, then the expert; tell `after`
+    Call(expert)   ask whether it may be called, then call it; tell `after`
     Skip(expert)   the expert can't serve this; note it, tell `after`
     Wait(ms)       sleep, tell `waited`
     Stop(reason)   nobody is left, or nothing may be tried any more
@@ -21,8 +22,7 @@ from crew_moe.domain.outcome import ErrorClass
 
 SETUP_EJECTION_MS: Final = 300_000.0
 """A wrong key or model id does not heal by itself, but somebody may mend it: try again after five minutes."""
-OVER_BUDGET: Final = "budget"
-"""The detail of a row whose expert was passed over because the money put aside did not cover it."""
+LEAST_WAIT_MS: Final = 10.0
 
 
 class Then(StrEnum):
@@ -32,6 +32,7 @@ class Then(StrEnum):
     NEXT_ONCE = "next_once"  # a second expert that says the same is right
     RETRY = "retry"  # after the wait that was asked for, when it is short; else next
     LARGER = "larger"  # only experts with a larger context window
+    LATER = "later"  # when all others have had their turn, and there is room
 
 
 class Blame(StrEnum):
@@ -68,6 +69,10 @@ REACTIONS: Final[Mapping[ErrorClass, Reaction]] = {
     ErrorClass.CONTEXT_OVERFLOW: Reaction(Then.LARGER),
     ErrorClass.CIRCUIT_OPEN: Reaction(Then.NEXT),
     ErrorClass.SKIPPED: Reaction(Then.NEXT),
+    ErrorClass.NO_ROOM: Reaction(Then.LATER),
+    ErrorClass.OVER_BUDGET: Reaction(Then.NEXT),
+    ErrorClass.HELD: Reaction(Then.NEXT),
+    ErrorClass.DENIED: Reaction(Then.NEXT),
 }
 
 
@@ -76,19 +81,31 @@ class StopReason(StrEnum):
 
     EXHAUSTED = "no expert is left"
     BUDGET = "no expert is left within the budget"
+    DENIED = "the gate lets no expert pass that is left"
+    HELD = "nobody approved in time"
+    ROOM = "no provider has room"
     ATTEMPTS = "the cap on attempts is reached"
     DEADLINE = "the deadline has passed"
     REJECTED = "two experts found the request wrong"
     PARTIAL = "the stream broke after its first words"
 
 
+_UNSERVED: Final[Mapping[ErrorClass, StopReason]] = {
+    ErrorClass.OVER_BUDGET: StopReason.BUDGET,
+    ErrorClass.DENIED: StopReason.DENIED,
+    ErrorClass.HELD: StopReason.HELD,
+    ErrorClass.NO_ROOM: StopReason.ROOM,
+}
+"""What a trail ends by when somebody was passed over for this, the first in this order."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """An expert on the trail: its window in tokens, and the least that must be put aside for a call, in nano-USD."""
+    """An expert on the trail, and its window in tokens; `again` when it has had its turn and found no room."""
 
     expert_id: str
     context_window: int
-    floor_nano: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,30 +147,25 @@ Step = Call | Skip | Wait | Stop
 class Trail:
     """Where one call stands. The first five fields are its plan, the rest what happened.
 
-    `at` is the expert in turn, `calls` counts the calls made, `spent_nano` what they cost or may have cost. Only an
-    expert whose window is larger than `window` may still serve; `wait_ms` is set while a retry is due; `short` tells
-    that somebody was passed over for want of money.
+    `at` is the expert in turn, `calls` counts the calls made. Only an expert whose window is larger than `window` may
+    still serve; `wait_ms` is set while a wait is due, `queued_ms` adds up those for room; `unserved` holds why experts
+    were passed over that might have answered.
     """
 
     options: tuple[Option, ...]
     max_attempts: int
     attempt_timeout_ms: float
     max_wait_ms: float
-    budget_nano: int | None = None
+    max_queue_ms: float = 0.0
     at: int = 0
     calls: int = 0
-    spent_nano: int = 0
     window: int = 0
     wait_ms: float | None = None
     retried: bool = False
     rejected: bool = False
-    short: bool = False
+    queued_ms: float = 0.0
+    unserved: frozenset[ErrorClass] = frozenset()
     stopped: StopReason | None = None
-
-    @property
-    def left_nano(self) -> int | None:
-        """What the calls to come may cost; None: no budget."""
-        return None if self.budget_nano is None else self.budget_nano - self.spent_nano
 
     def step(self, left_ms: float | None) -> Step:
         """What to do now; `left_ms` is the time to the deadline, None without one."""
@@ -166,8 +178,6 @@ class Trail:
         if option.context_window <= self.window:
             told = f"its context window is no larger than {self.window} tokens"
             return Skip(expert_id=option.expert_id, error=ErrorClass.CONTEXT_OVERFLOW, detail=told)
-        if self._short(option):
-            return Skip(expert_id=option.expert_id, error=ErrorClass.SKIPPED, detail=OVER_BUDGET)
         whole = left_ms is None or left_ms >= self.attempt_timeout_ms
         timeout_ms = self.attempt_timeout_ms if left_ms is None or whole else left_ms
         return Call(expert_id=option.expert_id, timeout_ms=timeout_ms, whole=whole)
@@ -177,24 +187,28 @@ class Trail:
         error: ErrorClass,
         *,
         called: bool = True,
-        cost_nano: int = 0,
         retry_after_ms: float | None = None,
         left_ms: float | None = None,
     ) -> Trail:
-        """The trail after the expert in turn failed or was passed over (not `called`)."""
-        trail = replace(self, calls=self.calls + called, spent_nano=self.spent_nano + cost_nano)
+        """The trail after the expert in turn failed or was passed over (not `called`).
+
+        `retry_after_ms` is what the provider asked for, or when it has room again.
+        """
+        trail = replace(self, calls=self.calls + called)
         then = REACTIONS[error].then
         if then is Then.RETRY and not self.retried and self._worth_waiting(retry_after_ms, left_ms):
             return replace(trail, wait_ms=retry_after_ms, retried=True)
         if then is Then.NEXT_ONCE and self.rejected:
             return replace(trail, stopped=StopReason.REJECTED)
+        if then is Then.LATER:
+            return trail._later(retry_after_ms, left_ms)
         window = self.options[self.at].context_window if then is Then.LARGER else 0
         return replace(
             trail,
             at=self.at + 1,
             retried=False,
             rejected=self.rejected or then is Then.NEXT_ONCE,
-            short=self.short or (error is ErrorClass.SKIPPED and not called),
+            unserved=self.unserved | ({error} & _UNSERVED.keys()),
             window=max(self.window, window),
         )
 
@@ -206,17 +220,25 @@ class Trail:
         """The trail when the caller can take no other expert's answer any more."""
         return replace(self, stopped=reason, wait_ms=None)
 
+    def _later(self, room_ms: float | None, left_ms: float | None) -> Trail:
+        """The expert in turn has no room: behind the others once, then it waits as long as that is worth it."""
+        option = self.options[self.at]
+        if not option.again:
+            return replace(self, options=(*self.options, replace(option, again=True)), at=self.at + 1, retried=False)
+        wait_ms = max(LEAST_WAIT_MS, room_ms or 0.0)
+        queued_ms = self.queued_ms + wait_ms
+        if queued_ms <= self.max_queue_ms and (left_ms is None or wait_ms < left_ms):
+            return replace(self, wait_ms=wait_ms, queued_ms=queued_ms)
+        return replace(self, at=self.at + 1, unserved=self.unserved | {ErrorClass.NO_ROOM})
+
     def _reason(self, left_ms: float | None) -> StopReason | None:
         if self.stopped is not None:
             return self.stopped
         if self.at >= len(self.options):
-            return StopReason.BUDGET if self.short else StopReason.EXHAUSTED
+            return next((why for error, why in _UNSERVED.items() if error in self.unserved), StopReason.EXHAUSTED)
         if self.calls >= self.max_attempts:
             return StopReason.ATTEMPTS
         return StopReason.DEADLINE if left_ms is not None and left_ms <= 0 else None
-
-    def _short(self, option: Option) -> bool:
-        return self.left_nano is not None and option.floor_nano > self.left_nano
 
     def _worth_waiting(self, retry_after_ms: float | None, left_ms: float | None) -> bool:
         if retry_after_ms is None or retry_after_ms > self.max_wait_ms:

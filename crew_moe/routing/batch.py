@@ -8,13 +8,14 @@ it is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, overload
 
 import numpy as np
 
+from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.money import NANO
 from crew_moe.domain.request import RoutingRequest
@@ -93,9 +94,19 @@ class Decisions(Sequence[Answer]):
 
 
 def decide_batch(
-    requests: Sequence[RoutingRequest], board: Board, *, batch_id: str, now: datetime, new_seed: NewSeed
+    requests: Sequence[RoutingRequest],
+    board: Board,
+    *,
+    batch_id: str,
+    now: datetime,
+    new_seed: NewSeed,
+    demands: Demands | Sequence[Demands] = NO_DEMANDS,
 ) -> Decisions:
-    """Answers for all requests, in order. Row i has the id `<batch_id>.<i>` and equals what `decide` gives it."""
+    """Answers for all requests, in order. Row i has the id `<batch_id>.<i>` and equals what `decide` gives it.
+
+    `demands` are those of the whole batch, or one for each request.
+    """
+    demanded = [demands] * len(requests) if isinstance(demands, Demands) else demands
     seeds: dict[int, int] = {}
 
     def remake(row: int) -> Answer:
@@ -106,14 +117,15 @@ def decide_batch(
                 seeds[row] = new_seed()
             return seeds[row]
 
-        return decide(requests[row], board, decision_id=f"{batch_id}.{row}", now=now, new_seed=seed)
+        row_id = f"{batch_id}.{row}"
+        return decide(requests[row], board, decision_id=row_id, now=now, new_seed=seed, demands=demanded[row])
 
     record = BatchRecord(batch_id, board, now, len(requests))
-    sheet = _sheet_of(requests)
-    for rows in sheet.alike(float(board.policy.thresholds.tight_budget_usd)):
+    sheet = _sheet_of(requests, None if isinstance(demands, Demands) else demands)
+    for rows in sheet.alike(board.policy.tight_budget_usd):
         plain = rows[sheet.ascii[rows]] if _in_columns(requests[rows[0]], board) else rows[:0]
         if len(plain):
-            for lane, sizes in _lanes(sheet, plain, requests[plain[0]], board, now):
+            for lane, sizes in _lanes(sheet, plain, requests[plain[0]], board, now, demanded[plain[0]]):
                 _judge(lane, sizes, record)
         for row in np.setdiff1d(rows, plain).tolist():
             record.note(row, remake(row))
@@ -143,11 +155,17 @@ class _Sheet(NamedTuple):
             yield from np.split(order, np.flatnonzero(np.diff(share[order])) + 1)
 
 
-def _sheet_of(requests: Sequence[RoutingRequest]) -> _Sheet:
-    """Read every request once; list comprehensions, because each step here is paid ten thousand times."""
+def _sheet_of(requests: Sequence[RoutingRequest], demands: Sequence[Demands] | None) -> _Sheet:
+    """Read every request once; list comprehensions, because each step here is paid ten thousand times.
+
+    `demands` is None where all have the same.
+    """
     values = [request.__dict__ for request in requests]
     kinds: dict[Any, int] = {}
-    kind = [kinds.setdefault(asked, len(kinds)) for asked in map(ALIKE, values)]
+    alike: Iterable[Any] = map(ALIKE, values)
+    if demands is not None:
+        alike = zip(alike, demands, strict=True)
+    kind = [kinds.setdefault(asked, len(kinds)) for asked in alike]
     texts = [each["text"] for each in values]
     ceilings, budgets = [each["max_output_tokens"] for each in values], [each["budget_usd"] for each in values]
     pairs = zip(texts, [each["risk"] for each in values], strict=True)
@@ -169,7 +187,7 @@ def _in_columns(request: RoutingRequest, board: Board) -> bool:
 
 
 def _lanes(
-    sheet: _Sheet, rows: Ints, like: RoutingRequest, board: Board, now: datetime
+    sheet: _Sheet, rows: Ints, like: RoutingRequest, board: Board, now: datetime, demands: Demands
 ) -> Iterator[tuple[Lane, _Sizes]]:
     """The rows' sizes by lane; very long inputs need a capability of their own, so there may be two."""
     check_names(like, board)
@@ -192,7 +210,7 @@ def _lanes(
     for is_long, part in ((False, tokens < threshold), (True, tokens >= threshold)):
         if part.any():
             stand_in = features._replace(input_tokens=threshold if is_long else 0)
-            needs = needs_of(like, stand_in, policy, pins, now)
+            needs = needs_of(like, stand_in, policy, pins, now, demands)
             yield board.lane(needs), sizes.only(part)
 
 

@@ -16,7 +16,7 @@ from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.routing.board import Board
 from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.lane import Lane
-from crew_moe.routing.record import SCHEMA_VERSION, figures_row, row_of
+from crew_moe.routing.record import SCHEMA_VERSION, demands_row, figures_row, row_of
 
 NOBODY: Final = -1
 
@@ -128,6 +128,7 @@ def row_in_batch(batch: Mapping[str, Any], number: str) -> Mapping[str, Any] | N
         "seed": None,
         "reason": "",
         "asked_tier": None,
+        "demands": lane.get("demands"),
         "task_type": lane["task_type"],
         "rationale": f"{expert_id} for {lane['task_type']}; {score:.1f}/100; in a batch",
         "message": f"infeasible for {lane['task_type']}; in a batch",
@@ -144,6 +145,7 @@ def _lane_row(lane: Lane) -> dict[str, Any]:
     return {
         "task_type": lane.needs.task_type,
         "strategy": "score",
+        "demands": demands_row(lane.needs.demands),
         "figures": figures_row(lane.figures),
         "roster": lane.roster._asdict(),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -63,6 +63,7 @@ class Board:
             closed_circuit=self._closed_circuit,
             callable_here=self._callable_here,
             live=self.live,
+            busy=self.snapshot.busy,
         )
 
     def renewed(self, snapshot: Snapshot) -> Board:
@@ -76,6 +77,11 @@ class Board:
             without_credentials=self.without_credentials,
             frames=self.frames,
         )
+
+    @cached_property
+    def roomy(self) -> Board:
+        """The same, as if every provider had room: for calls that wait their turn."""
+        return self if not self.snapshot.busy else self.renewed(replace(self.snapshot, busy={}))
 
     def _frame(self, scene: Scene) -> Frame:
         found = self.frames.get(scene.needs)

@@ -6,8 +6,9 @@ budget depend on the size of each request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,7 +23,9 @@ from crew_moe.routing.needs import Needs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What constraints and points may look at. `closed_circuit` and `callable_here` are masks over the experts."""
+    """What constraints and points may look at. `closed_circuit` and `callable_here` are masks over the experts, `busy`
+    tells until when an expert's provider has no room.
+    """
 
     columns: Columns
     needs: Needs
@@ -32,6 +35,7 @@ class Scene:
     closed_circuit: Bools
     callable_here: Bools
     live: bool
+    busy: Mapping[str, datetime]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,11 @@ def closed_circuits(columns: Columns, snapshot: Snapshot) -> Bools:
     return np.array([f"expert:{e}" not in away and f"provider:{p}" not in away for e, p in pairs], dtype=np.bool_)
 
 
+def has_room(scene: Scene) -> Bools:
+    """Whose provider has room for another call."""
+    return ~scene.columns.only(*scene.busy) if scene.busy else _everyone(scene)
+
+
 def _named(scene: Scene) -> Bools:
     needs = scene.needs
     return ~scene.columns.named_only | _first_choice(scene) | scene.columns.only(*needs.named)
@@ -86,6 +95,11 @@ def standing_by(scene: Scene) -> Bools:
 def _pin(scene: Scene) -> Bools:
     needs = scene.needs
     return _everyone(scene) if needs.pin is None else scene.columns.only(needs.pin, *needs.named)
+
+
+def _access(scene: Scene) -> Bools:
+    forbidden = scene.needs.demands.rules
+    return ~scene.columns.only(*forbidden) if forbidden else _everyone(scene)
 
 
 def _profile(scene: Scene) -> Bools:
@@ -129,6 +143,24 @@ def _tier_names(scene: Scene) -> str:
     return tiers[low] if low == high else f"{tiers[low]} to {tiers[high]}"
 
 
+def _tier_detail(scene: Scene, index: int) -> str:
+    tier, ceiling = list(Tier)[int(scene.columns.tier[index])], scene.needs.demands.max_tier
+    if ceiling is not None and tier.rank > ceiling.rank:
+        return f"is {tier}, and {ceiling} is the highest that this call may use"
+    return f"is {tier}, asked for {_tier_names(scene)}"
+
+
+def _rules_against(scene: Scene, index: int) -> str:
+    rules = scene.needs.demands.rules_against(scene.columns.ids[index])
+    return "forbidden by " + " and ".join(f"'{rule}'" for rule in rules)
+
+
+def _why_moderated(scene: Scene, _: int) -> str:
+    return f"{'this text' if scene.needs.demands.moderated else 'high risk'} needs a moderated expert"
+
+
+NO_ROOM: Final = "no_room"
+
 STATIC: Final[tuple[Constraint, ...]] = (
     Constraint(
         name="enabled", allows=lambda scene: scene.columns.enabled, detail=lambda *_: "switched off in the catalogue"
@@ -146,6 +178,7 @@ STATIC: Final[tuple[Constraint, ...]] = (
     Constraint(
         name="profile", allows=_profile, detail=lambda scene, _: f"profile {scene.needs.profile} names another expert"
     ),
+    Constraint(name="access", allows=_access, detail=_rules_against),
     Constraint(
         name="residency",
         allows=_residency,
@@ -161,18 +194,14 @@ STATIC: Final[tuple[Constraint, ...]] = (
     Constraint(
         name="moderation",
         allows=lambda scene: scene.columns.moderated if scene.needs.moderated else _everyone(scene),
-        detail=lambda *_: "high risk needs a moderated expert",
+        detail=_why_moderated,
     ),
     Constraint(
         name="capability",
         allows=lambda scene: (scene.columns.capabilities & scene.needs.capabilities) == scene.needs.capabilities,
         detail=_missing_capabilities,
     ),
-    Constraint(
-        name="tier",
-        allows=_tier,
-        detail=lambda scene, index: f"is {list(Tier)[int(scene.columns.tier[index])]}, asked for {_tier_names(scene)}",
-    ),
+    Constraint(name="tier", allows=_tier, detail=_tier_detail),
     Constraint(
         name="min_quality",
         allows=_quality,
@@ -194,10 +223,17 @@ STATIC: Final[tuple[Constraint, ...]] = (
         allows=lambda scene: scene.closed_circuit,
         detail=lambda *_: "its circuit breaker is open",
     ),
+    Constraint(
+        name=NO_ROOM,
+        allows=has_room,
+        detail=lambda scene, index: (
+            f"its provider has no room for more calls until {scene.busy[scene.columns.ids[index]]:%H:%M:%S} UTC"
+        ),
+    ),
 )
 
-# Those that hold as long as catalogue, policy and pins do; breakers come and go.
-LASTING: Final = tuple(constraint for constraint in STATIC if constraint.name != "circuit_open")
+# Those that hold as long as catalogue, policy and pins do; breakers and room come and go.
+LASTING: Final = tuple(constraint for constraint in STATIC if constraint.name not in ("circuit_open", NO_ROOM))
 
 CONTEXT: Final = "context_window"
 BUDGET: Final = "budget_usd"
@@ -208,6 +244,7 @@ PRECEDENCE: Final = (
     "named_only",
     "pin",
     "profile",
+    "access",
     "residency",
     "local_only",
     "moderation",
@@ -218,12 +255,22 @@ PRECEDENCE: Final = (
     "min_quality",
     "max_latency_ms",
     "circuit_open",
+    NO_ROOM,
 )
 
 # How far a miss without degrees lies from fitting, beside the relative shortfall of one that has them: what a moment
-# or another tier would mend is nearer than what the catalogue or safety rules out.
-DISTANCE: Final = {"circuit_open": 2.0, "tier": 3.0, "capability": 5.0}
+# or another tier would mend is nearer than what the catalogue or safety rules out. Where one expert was named, what
+# keeps that one out is the reason, whoever else there is.
 RULED_OUT: Final = 100.0
+NOT_NAMED: Final = 10_000.0
+DISTANCE: Final = {
+    NO_ROOM: 1.0,
+    "circuit_open": 2.0,
+    "tier": 3.0,
+    "capability": 5.0,
+    "pin": NOT_NAMED,
+    "profile": NOT_NAMED,
+}
 
 
 class Miss(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Group, Infeasible
 from crew_moe.domain.features import Features
 from crew_moe.domain.request import RoutingRequest
@@ -29,15 +30,24 @@ NewSeed = Callable[[], int]
 
 
 def decide(
-    request: RoutingRequest, board: Board, *, decision_id: str, now: datetime, new_seed: NewSeed
+    request: RoutingRequest,
+    board: Board,
+    *,
+    decision_id: str,
+    now: datetime,
+    new_seed: NewSeed,
+    features: Features | None = None,
+    demands: Demands = NO_DEMANDS,
 ) -> Decision | Infeasible:
     """The expert for one request, or why there is none.
 
-    `new_seed` is asked for a seed only when chance is involved and the request brings none. Raises InvalidRequest and
-    UnknownExpert for a request that names what does not exist.
+    `new_seed` is asked for a seed only when chance is involved and the request brings none. `features` are those of
+    the request where somebody took them already; `demands` is what access rules, screening and the gate add to it.
+    Raises InvalidRequest and UnknownExpert for a request that names what does not exist.
     """
-    features = extract(request)
-    lane = lane_for(request, features, board, now)
+    if features is None:
+        features = extract(request)
+    lane = lane_for(request, features, board, now, demands)
     terms = terms_of(request, features, board.policy)
     field = lane.figures.judge(*terms)
     choice = choose_highest(field)
@@ -62,13 +72,15 @@ def decide(
     )
 
 
-def lane_for(request: RoutingRequest, features: Features, board: Board, now: datetime) -> Lane:
+def lane_for(
+    request: RoutingRequest, features: Features, board: Board, now: datetime, demands: Demands = NO_DEMANDS
+) -> Lane:
     """The lane of a request. What was asked before is found by its likeness, without working the needs out again."""
-    likeness = likeness_of(request, features, board.policy)
+    likeness = likeness_of(request, features, board.policy, demands)
     lane = board.alike.get(likeness)
     if lane is None:
         check_names(request, board)
-        lane = board.lane(needs_of(request, features, board.policy, board.snapshot.pins, now))
+        lane = board.lane(needs_of(request, features, board.policy, board.snapshot.pins, now, demands))
         board.remember(likeness, lane)
     return lane
 

@@ -16,7 +16,7 @@ from crew_moe.domain.expert import Tier
 from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
 from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.cost import Prices, cost_of, prices_of
-from crew_moe.routing.eligibility import LASTING, Miss, Scene, standing_by, static_misses
+from crew_moe.routing.eligibility import LASTING, Miss, Scene, has_room, standing_by, static_misses
 from crew_moe.routing.needs import Needs
 from crew_moe.routing.scoring import Base, FixedPoints, base_points, fixed_points, scaled
 
@@ -146,6 +146,8 @@ def lane_of(scene: Scene, frame: Frame) -> Lane:
     """Work out the lane of one set of needs from its frame and what the scene knows now."""
     closed = scene.closed_circuit
     eligible = frame.eligible if closed is scene.columns.everyone else frame.eligible & closed
+    if scene.busy:
+        eligible = eligible & has_room(scene)
     members = np.flatnonzero(eligible)
     points = Base(*(column[members] for column in base_points(scene, frame.fixed)))
     return Lane(scene=scene, members=members, figures=_figures(scene, frame, members, points.total), points=points)

@@ -10,6 +10,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.expert import Capability, Tier
 from crew_moe.domain.features import Features
 from crew_moe.domain.money import NANO
@@ -23,7 +24,10 @@ NON_LATIN_NEEDS = Capability.MULTILINGUAL.bit
 
 
 class Needs(NamedTuple):
-    """Hashable demands. `capabilities` is a bit set, `tier`/`max_tier` are ranks, the rest as in the request."""
+    """Hashable demands. `capabilities` is a bit set, `tier`/`max_tier` are ranks, the rest as in the request.
+
+    What `demands` asks for beyond the request is worked into the other fields; it says whose rule it was.
+    """
 
     task_type: TaskType
     capabilities: int
@@ -39,6 +43,7 @@ class Needs(NamedTuple):
     named: tuple[str, ...]
     profile: str | None
     tight_budget: bool
+    demands: Demands = NO_DEMANDS
 
 
 # What decides the needs of a request beside its text and its sizes.
@@ -75,9 +80,14 @@ class Terms(NamedTuple):
 
 
 def needs_of(
-    request: RoutingRequest, features: Features, policy: Policy, pins: tuple[Pin, ...], now: datetime
+    request: RoutingRequest,
+    features: Features,
+    policy: Policy,
+    pins: tuple[Pin, ...],
+    now: datetime,
+    demands: Demands = NO_DEMANDS,
 ) -> Needs:
-    """Demands of a request under a policy, a profile and the manual pins in force."""
+    """Demands of a request under a policy, a profile, the manual pins in force, and what others demand of it."""
     profile = profile_of(request, policy)
     latency = request.max_latency_ms
     if profile is not None and profile.max_latency_ms is not None:
@@ -85,26 +95,28 @@ def needs_of(
     pin = request.pin
     if pin is None and pins:
         pin = _pinned(request, features, pins, now)
-    tier, max_tier = request.tier, request.max_tier
+    tier, max_tier = _tiers(request, demands)
+    local_only = request.pii == "local_only" or demands.local_only
     return Needs(
         features.task_type,
         _capabilities(request, features, policy),
         request.min_quality,
         latency,
-        None if tier is None else tier.rank,
-        _ceiling(tier, max_tier),
+        tier,
+        max_tier,
         request.residency,
-        request.pii == "local_only",
-        features.risk in policy.risks and policy.risks[features.risk].moderated and request.pii != "local_only",
+        local_only,
+        not local_only and (demands.moderated or _is_sensitive(features, policy)),
         request.preferred_providers,
         pin,
         request.fallbacks or (),
         request.profile,
         is_tight(request, policy),
+        demands,
     )
 
 
-def likeness_of(request: RoutingRequest, features: Features, policy: Policy) -> Likeness:
+def likeness_of(request: RoutingRequest, features: Features, policy: Policy, demands: Demands = NO_DEMANDS) -> Likeness:
     """Key under which requests have the same needs: cheaper to make than the needs themselves."""
     return (
         ASKED(request.__dict__),
@@ -114,13 +126,14 @@ def likeness_of(request: RoutingRequest, features: Features, policy: Policy) -> 
         features.script,
         features.input_tokens >= policy.thresholds.long_context_tokens,
         is_tight(request, policy),
+        demands,
     )
 
 
 def is_tight(request: RoutingRequest, policy: Policy) -> bool:
     """Whether money is so short that the task type's budget experts are the preferred ones."""
     budget = request.budget_usd
-    return budget is not None and float(budget) <= float(policy.thresholds.tight_budget_usd)
+    return budget is not None and float(budget) <= policy.tight_budget_usd
 
 
 def terms_of(request: RoutingRequest, features: Features, policy: Policy) -> Terms:
@@ -162,6 +175,23 @@ def profile_of(request: RoutingRequest, policy: Policy) -> Profile | None:
             allowed=sorted(policy.profiles),
         )
     return profile
+
+
+def _is_sensitive(features: Features, policy: Policy) -> bool:
+    """Whether the risk class asks for a moderated expert."""
+    return features.risk in policy.risks and policy.risks[features.risk].moderated
+
+
+def _tiers(request: RoutingRequest, demands: Demands) -> tuple[int | None, int | None]:
+    """Ranks of the tier wanted and of the highest allowed. A ceiling that others set lies over both."""
+    wanted = None if request.tier is None else request.tier.rank
+    highest = _ceiling(request.tier, request.max_tier)
+    if demands.max_tier is None:
+        return wanted, highest
+    ceiling = demands.max_tier.rank
+    if wanted is not None and wanted > ceiling:
+        wanted = None  # it can't be had: whatever lies below may serve instead
+    return wanted, ceiling if highest is None else min(highest, ceiling)
 
 
 def _ceiling(tier: Tier | None, max_tier: Tier | None) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.digest import digest
 from crew_moe.domain.features import Features
@@ -78,6 +79,7 @@ def row_of(decision: Decision | Infeasible, text_digest: bytes, identity: Identi
         "seed": ruling.seed,
         "reason": ruling.reason,
         "asked_tier": _asked_tier(ruling.lane),
+        "demands": demands_row(ruling.lane.needs.demands),
         "sizes": ruling.terms._asdict(),
         "figures": figures_row(ruling.lane.figures),
         "roster": ruling.lane.roster._asdict(),
@@ -91,11 +93,18 @@ def figures_row(figures: Figures) -> dict[str, Any]:
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in numbers.items()}
 
 
+def demands_row(demands: Demands) -> dict[str, Any] | None:
+    """What was demanded beyond the request: the rules against each expert, and the rest as it is; None for nothing."""
+    if demands == NO_DEMANDS:
+        return None
+    return {**demands._asdict(), "forbidden": {expert_id: list(rules) for expert_id, rules in demands.rules.items()}}
+
+
 def replay(row: Mapping[str, Any], policy: Policy) -> tuple[str, float, float] | None:
     """(expert id, score, propensity) worked out again from the row.
 
-    None where the row alone does not decide: nothing was feasible, a group was formed, or a strategy read a policy of
-    another version than `policy`, or the tenant's name, which is not in the row.
+    None where the row alone does not decide: nothing was feasible, a group was formed, a strategy read a policy of
+    another version than `policy`, or the tenant's name, which is not in the row; or where the row contradicts itself.
     """
     if not row["ok"] or row["group"] is not None:
         return None
@@ -107,7 +116,7 @@ def replay(row: Mapping[str, Any], policy: Policy) -> tuple[str, float, float] |
         return None
     else:
         choice = choose_by(row["strategy"], roster, field, _context(row, policy), row["seed"])
-    if choice is None:
+    if choice is None or roster.ids[choice.position] in _forbidden(row):
         return None
     return roster.ids[choice.position], float(field.score[choice.position]), choice.propensity
 
@@ -115,6 +124,12 @@ def replay(row: Mapping[str, Any], policy: Policy) -> tuple[str, float, float] |
 def _read_tenant(row: Mapping[str, Any], policy: Policy) -> bool:
     """Whether rules about tenants may have decided, of which the row has no more than a commitment."""
     return "tenant" in row["identity"] and any(rule.when.tenants for rule in policy.rules)
+
+
+def _forbidden(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Experts that rules kept out; rows of earlier versions do not have the field."""
+    demands = row.get("demands")
+    return demands["forbidden"] if demands else {}
 
 
 def _figures(row: Mapping[str, Any]) -> Figures:

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
+from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.expert import Status
 from crew_moe.domain.money import to_usd
 from crew_moe.domain.request import RoutingRequest
-from crew_moe.domain.snapshot import Circuit
+from crew_moe.domain.snapshot import Circuit, Pin
 from crew_moe.domain.task import TaskType
 from crew_moe.routing.board import Board
 from crew_moe.routing.cost import return_on_cost
@@ -73,10 +74,12 @@ def health_of(board: Board) -> tuple[ExpertHealth, ...]:
     return tuple(_health(board, index) for index in range(len(board.columns.ids)))
 
 
-def standings(board: Board, request: RoutingRequest, top: int | None = None) -> tuple[Standing, ...]:
+def standings(
+    board: Board, request: RoutingRequest, top: int | None = None, demands: Demands = NO_DEMANDS
+) -> tuple[Standing, ...]:
     """Eligible experts for a request, best score first."""
     features = extract(request)
-    needs = needs_of(request, features, board.policy, board.snapshot.pins, board.snapshot.taken_at)
+    needs = needs_of(request, features, board.policy, board.snapshot.pins, board.snapshot.taken_at, demands)
     terms = terms_of(request, features, board.policy)
     lane = board.lane(needs)
     field = lane.figures.judge(*terms)
@@ -172,3 +175,31 @@ def outcome_counts(board: Board) -> Mapping[str, float]:
     for (expert_id, _), record in board.snapshot.performance.items():
         counts[expert_id] = counts.get(expert_id, 0.0) + record.samples
     return counts
+
+
+def stats_of(board: Board) -> dict[str, Any]:
+    """Figures of a board, JSON-ready: versions, recorded calls by expert, open breakers, experts without room, pins."""
+    snapshot = board.snapshot
+    return {
+        "policy_version": board.policy.version,
+        "registry_digest": board.columns.digest,
+        "experts": len(board.registry),
+        "calls": dict(outcome_counts(board)),
+        "provider_share": dict(snapshot.provider_share),
+        "open_breakers": sorted(key for key, row in snapshot.breakers.items() if row.state != "closed"),
+        "without_room": {expert_id: until.isoformat() for expert_id, until in sorted(snapshot.busy.items())},
+        "pins": [_pin_row(pin) for pin in snapshot.pins],
+    }
+
+
+def _pin_row(pin: Pin) -> dict[str, Any]:
+    return {
+        "expert_id": pin.expert_id,
+        "task_type": pin.task_type,
+        "task": pin.task,
+        "tenant": pin.tenant,
+        "reason": pin.reason,
+        "by": pin.by,
+        "created_at": pin.created_at.isoformat(),
+        "expires_at": pin.expires_at.isoformat() if pin.expires_at else None,
+    }

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from crew_moe.domain.expert import Expert
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 from crew_moe.local_gate.extractive import LABEL
 from crew_moe.ports import ChatReply
 

@@ -15,8 +15,8 @@ from typing import Any, Self
 
 from crew_moe.catalog import load_registry
 from crew_moe.domain.address import BaseUrl
-from crew_moe.domain.outcome import Usage
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.usage import Usage
 from crew_moe.errors import InvalidInput, SimulationError
 from crew_moe.local_gate.extractive import require_summa
 from crew_moe.ports import Clock

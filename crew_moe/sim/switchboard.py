@@ -11,8 +11,8 @@ from threading import Condition
 from typing import Any, Final
 
 from crew_moe.domain.expert import Expert
-from crew_moe.domain.outcome import Usage
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.usage import Usage
 from crew_moe.errors import InvalidInput, UnknownExpert
 from crew_moe.sim.script import subjects
 

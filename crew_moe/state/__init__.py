@@ -6,22 +6,28 @@ from pathlib import Path
 from typing import Final
 
 from crew_moe.domain.policy import BreakerPolicy
-from crew_moe.errors import InvalidInput, NotAvailable, StateError
-from crew_moe.ports import DecisionLog, StateStore
+from crew_moe.errors import InvalidInput, StateError
+from crew_moe.ports import Approvals, Clock, DecisionLog, Ledger, Meters, StateStore
 
-__all__ = ["open_log", "open_state"]
+__all__ = ["open_approvals", "open_ledger", "open_log", "open_meters", "open_state"]
 
 MEMORY: Final = ":memory:"
 _SQLITE: Final = "sqlite:///"
-_FORMS: Final = (MEMORY, "sqlite:///relative/path.db", "sqlite:////absolute/path.db")
+_REDIS: Final = ("redis://", "rediss://")
+_FORMS: Final = (MEMORY, "sqlite:///relative/path.db", "sqlite:////absolute/path.db", "redis://host:6379/0")
 
 
 def open_state(url: str, policy: BreakerPolicy) -> StateStore:
-    """The store behind `url`: ":memory:", "sqlite:///relative/path.db" or "sqlite:////absolute/path.db".
+    """The store behind `url`: ":memory:", "sqlite:///relative/path.db", "sqlite:////absolute/path.db" or
+    "redis://host:6379/0" (with TLS "rediss://...").
 
-    Parent folders are made. Raises InvalidInput for another form, NotAvailable for Redis, StateError when the file
-    can't be used.
+    Parent folders are made. Raises InvalidInput for another form, MissingExtra for Redis without its library,
+    StateError when the file or the server can't be used.
     """
+    if url.startswith(_REDIS):
+        from crew_moe.state.redis.store import RedisStore
+
+        return RedisStore(url, policy)
     path = _sqlite_path(url)
     if path is None:
         from crew_moe.state.memory.store import MemoryStore
@@ -33,7 +39,11 @@ def open_state(url: str, policy: BreakerPolicy) -> StateStore:
 
 
 def open_log(url: str) -> DecisionLog:
-    """The decision log behind `url`; the forms and errors of `open_state`, and the same file may serve both."""
+    """The decision log behind `url`; forms and errors as in `open_state`, and one file or server may serve both."""
+    if url.startswith(_REDIS):
+        from crew_moe.state.redis.log import RedisLog
+
+        return RedisLog(url)
     path = _sqlite_path(url)
     if path is None:
         from crew_moe.state.memory.log import MemoryLog
@@ -44,12 +54,71 @@ def open_log(url: str) -> DecisionLog:
     return SQLiteLog(path)
 
 
+def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
+    """The budgets behind `url`; forms and errors as in `open_state`, and one file or server may serve all three.
+
+    `clock` stands in for the machine's clock or the server's.
+
+    >>> ledger = open_ledger(":memory:")
+    >>> ledger.set_limit("tenant:a", usd="50", window="month").available_usd
+    Decimal('50')
+    >>> reservation = ledger.reserve(("tenant:a", "run:1"), usd="0.004", lease_s=60)
+    >>> reservation.ok, ledger.settle(reservation.id, usd="0.0031").charged_usd
+    (True, Decimal('0.0031'))
+    """
+    if url.startswith(_REDIS):
+        from crew_moe.state.redis.ledger import RedisLedger
+
+        return RedisLedger(url, clock=clock)
+    path = _sqlite_path(url)
+    if path is None:
+        from crew_moe.state.memory.ledger import MemoryLedger
+
+        return MemoryLedger(clock=clock)
+    from crew_moe.state.sqlite.ledger import SQLiteLedger
+
+    return SQLiteLedger(path, clock=clock)
+
+
+def open_meters(url: str) -> Meters:
+    """Rate limits, cooldowns and places behind `url`; forms and errors as in `open_state`, and the same file or server
+    may serve them.
+    """
+    if url.startswith(_REDIS):
+        from crew_moe.state.redis.meters import RedisMeters
+
+        return RedisMeters(url)
+    path = _sqlite_path(url)
+    if path is None:
+        from crew_moe.state.memory.meters import MemoryMeters
+
+        return MemoryMeters()
+    from crew_moe.state.sqlite.meters import SQLiteMeters
+
+    return SQLiteMeters(path)
+
+
+def open_approvals(url: str) -> Approvals:
+    """The questions to people behind `url`; forms and errors as in `open_state`, and one file or server may serve all.
+    """
+    if url.startswith(_REDIS):
+        from crew_moe.state.redis.approvals import RedisApprovals
+
+        return RedisApprovals(url)
+    path = _sqlite_path(url)
+    if path is None:
+        from crew_moe.state.memory.approvals import MemoryApprovals
+
+        return MemoryApprovals()
+    from crew_moe.state.sqlite.approvals import SQLiteApprovals
+
+    return SQLiteApprovals(path)
+
+
 def _sqlite_path(url: str) -> Path | None:
     """The file that `url` names, its folder made; None for memory."""
     if url == MEMORY:
         return None
-    if url.startswith(("redis://", "rediss://")):
-        raise NotAvailable("redis state", where="state")
     name = url.removeprefix(_SQLITE)
     if name == url or name.strip("/") in ("", MEMORY) or "\0" in name:
         # What stands after a scheme may hold a password.

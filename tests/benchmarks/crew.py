@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from crew_moe import Router
 from crew_moe.domain.expert import Expert, Transport
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.material import router_of, text_of

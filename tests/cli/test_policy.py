@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Cli
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "policies"
+EXAMPLE = "- {name: one, expect: {allowed: [o1]}}\n"
 
 
 def test_policy_in_force_is_shown(cli: Cli) -> None:
@@ -48,3 +53,87 @@ def test_strategy_that_does_not_exist_is_found(cli: Cli, crew_dir: Path) -> None
 
     assert done.code == 2
     assert "did you mean 'score'?" in done.err
+
+
+def test_access_rules_in_force_are_shown(cli: Cli) -> None:
+    done = cli("policy", "show", "--config", FIXTURES / "rules")
+
+    assert "premium is for" in done.out
+    assert "not tiers: premium" in " ".join(done.out.split())
+    assert "Cedar policies: default.cedar" in done.out
+    shown = cli("policy", "show", "--config", FIXTURES / "rules", "--json").json
+    assert shown["access"][0]["unless"][0]["roles"] == ["admin", "lead"]
+
+
+def test_a_mistake_in_a_cedar_policy_is_found(cli: Cli, crew_dir: Path) -> None:
+    (crew_dir / "policies").mkdir()
+    (crew_dir / "policies" / "own.cedar").write_text('permit (principal, action, resource == Expert::"o2");')
+
+    for command in (("validate",), ("show",), ("test",)):
+        done = cli("policy", *command, "--config", crew_dir)
+
+        assert done.code == 2
+        assert "own.cedar: line 1, policy 'own.cedar:1': Expert::\"o2\" does not exist" in done.err
+
+
+@pytest.mark.parametrize("form", ["rules", "cedar"])
+def test_examples_that_hold_pass(cli: Cli, form: str) -> None:
+    done = cli("policy", "test", FIXTURES / "examples.yaml", "--config", FIXTURES / form)
+
+    assert done.code == 0, done.out
+    assert "16 of 16 examples pass" in done.out
+
+
+def test_an_example_that_does_not_hold_fails_and_says_why(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "examples.yml").write_text(EXAMPLE, encoding="utf-8")
+
+    done = cli("policy", "test", tmp_path / "examples.yml", "--config", FIXTURES / "rules")
+
+    assert done.code == 1
+    assert "one      FAILED  o1 is forbidden by 'premium is for leads', not allowed" in done.out
+    assert "0 of 1 examples pass" in done.out
+
+
+def test_results_of_examples_are_there_as_json(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(EXAMPLE, encoding="utf-8")
+
+    done = cli("policy", "test", tmp_path / "a.yaml", "--config", FIXTURES / "rules", "--json")
+
+    assert (done.code, done.json["passed"], done.json["failed"]) == (1, 0, 1)
+    (example,) = done.json["examples"]
+    assert (example["name"], example["ok"]) == ("one", False)
+    assert example["differences"] == [
+        {"expert_id": "o1", "found": "forbidden by 'premium is for leads'", "expected": "allowed"}
+    ]
+
+
+def test_examples_beside_the_policies_run_by_themselves(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "mine.yaml").write_text(EXAMPLE, encoding="utf-8")
+
+    done = cli("policy", "test", "--config", tmp_path)
+
+    assert done.code == 0, done.err
+    assert "1 of 1 examples pass" in done.out
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("", "must be a list of examples"), ("- {name: x, expect: {}}", "expects nothing"), ("- [", "line ")],
+)
+def test_a_bad_example_file_is_a_usage_error(cli: Cli, tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+
+    done = cli("policy", "test", tmp_path / "a.yaml")
+
+    assert done.code == 2
+    assert says in done.err
+
+
+def test_the_packaged_examples_pass(cli: Cli) -> None:
+    assert "2 of 2 examples pass" in cli("policy", "test").out
+
+
+def test_where_there_are_no_examples_none_pass(cli: Cli, tmp_path: Path) -> None:
+    assert cli("policy", "test", "--config", tmp_path).code == 2
+    assert "no such file" in cli("policy", "test", tmp_path / "none.yaml").err

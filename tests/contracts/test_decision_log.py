@@ -1,4 +1,4 @@
-"""What every DecisionLog does, in memory or on disk."""
+"""What every DecisionLog does, in memory, on disk or on a server."""
 
 from __future__ import annotations
 
@@ -12,24 +12,30 @@ from crew_moe.ports import DecisionLog
 from crew_moe.state import open_log
 from crew_moe.state.decision_log import Fault, verify
 from crew_moe.state.memory.log import MemoryLog
+from crew_moe.state.redis.log import RedisLog
 from crew_moe.state.sqlite.log import SQLiteLog
 from tests.state.given import row_of
 
-Log = MemoryLog | SQLiteLog
+Log = MemoryLog | SQLiteLog | RedisLog
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DecisionLog]:
-    opened = open_log(":memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/log.db")
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    here = {"memory": ":memory:", "sqlite": f"sqlite:///{tmp_path}/log.db"}
+    return here.get(request.param) or str(request.getfixturevalue("redis_url"))
+
+
+@pytest.fixture
+def log(url: str) -> Iterator[DecisionLog]:
+    opened = open_log(url)
     yield opened
     opened.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def chained(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
-    opened = MemoryLog() if request.param == "memory" else SQLiteLog(tmp_path / "log.db")
-    yield opened
-    opened.close()
+@pytest.fixture
+def chained(log: DecisionLog) -> Log:
+    assert isinstance(log, Log)
+    return log
 
 
 def _fill(log: DecisionLog, count: int) -> None:

@@ -1,4 +1,4 @@
-"""What every StateStore does, in memory or on disk."""
+"""What every StateStore does, in memory, on disk or on a server."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ KEY = "expert:gpt-4o"
 THREADS = 8
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
-    url = ":memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/state.db"
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    here = {"memory": ":memory:", "sqlite": f"sqlite:///{tmp_path}/state.db"}
+    return here.get(request.param) or str(request.getfixturevalue("redis_url"))
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[StateStore]:
     opened = open_state(url, POLICY)
     yield opened
     opened.close()
@@ -178,6 +183,12 @@ def test_threads_lose_no_failure(store: StateStore) -> None:
 
     assert sorted(breaker.failures for breaker in opened if isinstance(breaker, Breaker)) == [1, 2, 3, 4, 5]
     assert store.breakers()[patient].state is Circuit.OPEN
+
+
+def test_threads_lose_no_pin(store: StateStore) -> None:
+    _at_once(lambda number: store.pin(pin_to(f"e{number}")), 50)
+
+    assert {pin.expert_id for pin in store.pins(NOW)} == {f"e{number}" for number in range(50)}
 
 
 def test_one_thread_alone_gets_the_probe(store: StateStore) -> None:

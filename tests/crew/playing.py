@@ -7,7 +7,7 @@ from typing import Any
 from crewai import Crew, CrewOutput
 
 from crew_moe.crew import CrewReport
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 from crew_moe.sim import Simulation
 
 

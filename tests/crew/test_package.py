@@ -11,7 +11,7 @@ import pytest
 
 import crew_moe.crew
 from crew_moe.crew import prices
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 from crew_moe.errors import MissingExtra
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from crewai import Agent, Crew
 
 from crew_moe.crew import RoutedLLM, attach, report
 from crew_moe.domain.expert import Expert, Transport
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 from crew_moe.errors import CrewMoEError
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
 from crew_moe.router import Router
@@ -115,9 +115,9 @@ async def test_cancelled_call_is_booked_at_its_worst(crew: Crew, router: Router,
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    run = next(iter(model.seat.dispatcher.runs._runs.values()))
-    assert run.purse.spent > 0
-    assert run.purse.left(10**9) == 10**9 - run.purse.spent
+    held = [one for one in router.budgets.status() if one.scope.startswith("task:")]
+    assert [one.limit_usd for one in held] == [1]
+    assert held[0].reserved_usd > 0
 
 
 class Instant(Stuck):

@@ -10,8 +10,9 @@ import pytest
 
 from crew_moe.domain.decision import Decision
 from crew_moe.domain.expert import Capability, Tier, capability_bits
-from crew_moe.domain.outcome import Attempt, ErrorClass, Usage
+from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.usage import Usage
 from crew_moe.errors import UnknownExpert
 from tests.routing.given import NOW, REGISTRY, decided, expert, market, refused
 

@@ -10,17 +10,33 @@ from decimal import Decimal
 from typing import Any, Final
 
 from crew_moe.clock import ManualClock
+from crew_moe.domain.budget import BudgetPolicy, Ceiling
 from crew_moe.domain.expert import Capability, Expert, Parameter, Status, Tier, Transport
-from crew_moe.domain.outcome import Attempt, ErrorClass, Usage
+from crew_moe.domain.money import to_nano
+from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.policy import BreakerPolicy, Limits
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.usage import Usage
+from crew_moe.execution.cashier import Cashier
+from crew_moe.execution.clearance import Barrier
+from crew_moe.execution.errand import Errand
 from crew_moe.execution.executor import Executor, Route
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.transports import Transports
+from crew_moe.execution.turnstile import Turnstile
+from crew_moe.gating.approval import Desk
+from crew_moe.gating.config import OnHoldTimeout
+from crew_moe.gating.gate import Check, Gate, Metered
+from crew_moe.gating.gatekeeper import Gatekeeper
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
+from crew_moe.state.memory.approvals import MemoryApprovals
+from crew_moe.state.memory.ledger import MemoryLedger
+from crew_moe.state.memory.log import MemoryLog
+from crew_moe.state.memory.meters import MemoryMeters
 from crew_moe.state.memory.store import MemoryStore
 from crew_moe.telemetry.events import Recorder
 
+TASK: Final = "task:t1"
 NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ALL: Final = frozenset({Parameter.TEMPERATURE, Parameter.STOP, Parameter.JSON_SCHEMA, Parameter.SYSTEM, Parameter.SEED})
 LIMITS: Final = Limits(
@@ -28,6 +44,7 @@ LIMITS: Final = Limits(
     fallbacks=3,
     fallback_margin=25.0,
     max_retry_after_ms=5_000.0,
+    max_queue_ms=0.0,
     default_max_output_tokens=100,
     min_output_tokens=10,
 )
@@ -138,20 +155,52 @@ class Stage:
     sink: Recorder = field(default_factory=Recorder)
     rows: list[Attempt] = field(default_factory=list)
     slept_s: list[float] = field(default_factory=list)
+    limits: Limits = LIMITS
+    budgets: BudgetPolicy = field(default_factory=BudgetPolicy)
+    checks: tuple[Check | Metered, ...] = ()
+    on_hold_timeout: OnHoldTimeout = OnHoldTimeout.DOWNGRADE
+    ledger: MemoryLedger = field(init=False)
+    meters: MemoryMeters = field(init=False)
+    desk: Desk = field(init=False)
     executor: Executor = field(init=False)
 
     def __post_init__(self) -> None:
+        self.ledger = MemoryLedger(clock=self.clock)
+        self.meters = MemoryMeters()
+        self.desk = Desk(MemoryApprovals(), clock=self.clock, log=MemoryLog(), sink=self.sink)
         self.executor = Executor(
             registry=Registry(experts=self.experts),
             client=Transports({Transport.OPENAI: self.player}),
             state=self.state,
-            limits=LIMITS,
+            barrier=self.barrier(),
+            limits=self.limits,
             clock=self.clock,
             report=lambda _route, row: self.rows.append(row),
             sink=self.sink,
             sleep=self.sleep,
             asleep=self.asleep,
         )
+
+    def barrier(self) -> Barrier:
+        """What clears the calls: memory stores, and the gate with the stage's checks."""
+        return Barrier(
+            cashier=Cashier(ledger=self.ledger, policy=self.budgets, clock=self.clock, sink=self.sink),
+            turnstile=Turnstile(meters=self.meters, clock=self.clock, sink=self.sink),
+            gatekeeper=Gatekeeper(
+                Gate(self.checks),
+                meters=self.meters,
+                desk=self.desk,
+                clock=self.clock,
+                sink=self.sink,
+                on_hold_timeout=self.on_hold_timeout,
+            ),
+            clock=self.clock,
+        )
+
+    def spent(self, scope: str = TASK) -> int:
+        """What a scope has settled and holds, in nano-USD."""
+        status = self.ledger.status(scope)
+        return to_nano(status.settled_usd + status.reserved_usd + status.overrun_usd)
 
     def sleep(self, seconds: float) -> None:
         self.slept_s.append(seconds)
@@ -165,9 +214,16 @@ def stage(script: dict[str, list[Played]] | None = None, **fields: Any) -> Stage
     return Stage(player=Player(script=script or {}), **fields)
 
 
-def route(*experts: str, **fields: Any) -> Route:
+def budget(nano: int, *, scope: str = TASK, **fields: Any) -> Errand:
+    """The errand of a task that may cost so much."""
+    return Errand(scopes=(scope,), ceilings={scope: Ceiling(limit_nano=nano)}, **fields)
+
+
+def route(*experts: str, budget_nano: int | None = None, **fields: Any) -> Route:
     """From a over b to c, with six attempts of ten seconds."""
     given = {"max_attempts": 6, "attempt_timeout_ms": 10_000.0, **fields}
+    if budget_nano is not None:
+        given["errand"] = budget(budget_nano)
     return Route(decision_id="d1", task_type="testing", experts=experts or ("a", "b", "c"), **given)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from crew_moe.domain.expert import Expert
-from crew_moe.domain.outcome import ErrorClass, Usage
+from crew_moe.domain.outcome import ErrorClass
+from crew_moe.domain.usage import Usage
 from crew_moe.execution.client import OpenAIClient
 from crew_moe.execution.failure import CallFailed
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from crew_moe.domain.expert import Expert, Transport
 from crew_moe.domain.money import to_nano
-from crew_moe.domain.outcome import ErrorClass, Usage
+from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.snapshot import Circuit
+from crew_moe.domain.usage import Usage
 from crew_moe.errors import ExecutionFailed, StateError, UnknownExpert
 from crew_moe.execution.executor import Answer, Route
 from crew_moe.execution.failure import CallFailed
@@ -249,7 +250,8 @@ def test_expert_beyond_the_budget_is_skipped_with_a_row(running: Running) -> Non
     on = stage(experts=(*EXPERTS, free))
     answer = running(on, route("a", "free", budget_nano=1))
 
-    assert [(row.expert_id, row.detail) for row in answer.attempts] == [("a", "budget"), ("free", "")]
+    assert trace(answer.attempts) == [("a", "over_budget"), ("free", None)]
+    assert answer.attempts[0].detail == "task:t1 has $0.000000001 left of $0.000000001"
     assert on.player.calls == ["free"]
 
 
@@ -257,7 +259,7 @@ def test_unknown_price_of_a_sent_failure_is_taken_from_the_budget_at_its_worst(r
     on = stage({"a": [failure(ErrorClass.TIMEOUT, sent=True)]})
     error = failing(running, on, route("a", "b", budget_nano=200_000))
 
-    assert [row.detail for row in error.attempts] == ["as told", "budget"]
+    assert trace(error.attempts) == [("a", "timeout"), ("b", "over_budget")]
     assert error.reason == StopReason.BUDGET
 
 
@@ -384,7 +386,7 @@ def test_whatever_fails_the_budget_holds(budget_nano: int, fails: list[list[Play
         answer = on.executor.run(route(budget_nano=budget_nano), CHAT)
     except ExecutionFailed:
         return
-    assert to_nano(answer.cost_usd + answer.unsettled_usd) <= budget_nano
+    assert to_nano(answer.cost_usd + answer.unsettled_usd) == on.spent() <= budget_nano
 
 
 def test_closing_the_executor_closes_its_clients() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from crew_moe.clock import SystemClock
 from crew_moe.domain.expert import Transport
-from crew_moe.domain.outcome import Usage
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.usage import Usage
 from crew_moe.errors import ExecutionFailed
 from crew_moe.execution.client import OpenAIClient
 from crew_moe.execution.executor import Executor
@@ -23,7 +23,7 @@ from crew_moe.ports import ChatRequest
 from crew_moe.sim import Simulation, simulate
 from crew_moe.state.memory.store import MemoryStore
 from crew_moe.telemetry.events import Recorder
-from tests.execution.given import BREAKER, CHAT, EXPERTS, LIMITS, route, trace
+from tests.execution.given import BREAKER, CHAT, EXPERTS, LIMITS, route, stage, trace
 
 
 @contextmanager
@@ -36,6 +36,7 @@ def crew_of(rules: list[Mapping[str, Any]] | None = None) -> Iterator[tuple[Exec
             registry=registry,
             client=Transports({Transport.OPENAI: client}),
             state=MemoryStore(BREAKER),
+            barrier=stage().barrier(),
             limits=LIMITS,
             clock=SystemClock(),
             report=lambda *_: None,

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crew_moe.domain.outcome import ErrorClass, Usage
+from crew_moe.domain.outcome import ErrorClass
+from crew_moe.domain.usage import Usage
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.reply import parse_reply, usage_of
 from crew_moe.ports import ChatReply

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.execution.trail import (
+    LEAST_WAIT_MS,
     REACTIONS,
     Blame,
     Call,
@@ -24,13 +27,27 @@ from crew_moe.execution.trail import (
 A, B, C = (Option(expert_id=name, context_window=window) for name, window in (("a", 10), ("b", 10), ("c", 20)))
 
 
-def trail(*options: Option, max_attempts: int = 9, budget_nano: int | None = None) -> Trail:
+NOT_CALLED = frozenset(
+    {
+        ErrorClass.CIRCUIT_OPEN,
+        ErrorClass.DENIED,
+        ErrorClass.HELD,
+        ErrorClass.NO_ROOM,
+        ErrorClass.OVER_BUDGET,
+        ErrorClass.SKIPPED,
+    }
+)
+OUT_OF_EXPERTS = frozenset(
+    {StopReason.EXHAUSTED, StopReason.BUDGET, StopReason.DENIED, StopReason.HELD, StopReason.ROOM}
+)
+
+
+def trail(*options: Option, max_attempts: int = 9) -> Trail:
     return Trail(
         options=options or (A, B, C),
         max_attempts=max_attempts,
         attempt_timeout_ms=1_000.0,
         max_wait_ms=500.0,
-        budget_nano=budget_nano,
     )
 
 
@@ -105,29 +122,50 @@ def test_deadline_cuts_the_attempt_and_then_ends_the_trail() -> None:
     assert trail().step(0.0) == Stop(reason=StopReason.DEADLINE)
 
 
-def test_expert_that_the_budget_does_not_cover_is_skipped() -> None:
-    dear, cheap = (
-        Option(expert_id="dear", context_window=10, floor_nano=11),
-        Option(expert_id="cheap", context_window=10),
-    )
-    step = trail(dear, cheap, budget_nano=10).step(None)
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ErrorClass.OVER_BUDGET, StopReason.BUDGET),
+        (ErrorClass.DENIED, StopReason.DENIED),
+        (ErrorClass.HELD, StopReason.HELD),
+        (ErrorClass.NO_ROOM, StopReason.ROOM),
+    ],
+)
+def test_trail_says_why_it_found_nobody(error: ErrorClass, reason: StopReason) -> None:
+    after = trail(Option(expert_id="a", context_window=10, again=True)).after(error, called=False)
 
-    assert step == Skip(expert_id="dear", error=ErrorClass.SKIPPED, detail="budget")
-
-
-def test_what_failed_calls_may_have_cost_is_taken_from_the_budget() -> None:
-    costly = [Option(expert_id=name, context_window=10, floor_nano=6) for name in "ab"]
-    after = trail(*costly, budget_nano=10).after(ErrorClass.SERVER, cost_nano=5)
-
-    assert isinstance(after.step(None), Skip)
-    assert after.after(ErrorClass.SKIPPED, called=False).step(None) == Stop(reason=StopReason.BUDGET)
+    assert after.step(None) == Stop(reason=reason)
 
 
 def test_money_is_blamed_only_where_somebody_was_passed_over_for_it() -> None:
-    costly = Option(expert_id="a", context_window=10, floor_nano=6)
-    after = trail(costly, budget_nano=10).after(ErrorClass.SERVER, cost_nano=9)
+    after = trail(Option(expert_id="a", context_window=10)).after(ErrorClass.SERVER)
 
     assert after.step(None) == Stop(reason=StopReason.EXHAUSTED)
+
+
+def test_expert_without_room_has_its_turn_behind_the_others() -> None:
+    after = trail().after(ErrorClass.NO_ROOM, called=False, retry_after_ms=500.0)
+
+    assert [after.step(None), after.after(ErrorClass.SERVER).after(ErrorClass.SERVER).step(None)] == [
+        Call(expert_id="b", timeout_ms=1_000.0, whole=True),
+        Call(expert_id="a", timeout_ms=1_000.0, whole=True),
+    ]
+
+
+def test_waits_for_room_add_up_to_the_queues_length_at_most() -> None:
+    waiting = replace(trail(Option(expert_id="a", context_window=10, again=True)), max_queue_ms=900.0)
+    waiting = waiting.after(ErrorClass.NO_ROOM, called=False, retry_after_ms=500.0)
+    assert waiting.step(None) == Wait(ms=500.0)
+
+    given_up = waiting.waited().after(ErrorClass.NO_ROOM, called=False, retry_after_ms=500.0)
+    assert given_up.step(None) == Stop(reason=StopReason.ROOM)
+
+
+def test_nobody_waits_for_room_beyond_the_deadline() -> None:
+    waiting = replace(trail(Option(expert_id="a", context_window=10, again=True)), max_queue_ms=9_000.0)
+    after = waiting.after(ErrorClass.NO_ROOM, called=False, retry_after_ms=500.0, left_ms=400.0)
+
+    assert after.step(400.0) == Stop(reason=StopReason.ROOM)
 
 
 def test_skips_do_not_count_as_attempts() -> None:
@@ -145,18 +183,18 @@ class World:
         self.plan = plan
         self.called: list[str] = []
         self.passed: list[str] = []
-        self.waited_ms = 0.0
-        self.steps = 0
+        self.turns: list[int] = []
+        self.waits: list[float] = []
 
     def play(self) -> StopReason:
         trail, left_ms = self.plan, self.data.draw(st.none() | st.floats(0, 5_000))
         while True:
-            self.steps += 1
+            self.turns.append(trail.at)
             match trail.step(left_ms):
                 case Stop(reason=reason):
                     return reason
                 case Wait(ms=ms):
-                    self.waited_ms = max(self.waited_ms, ms)
+                    self.waits.append(ms)
                     left_ms = None if left_ms is None else left_ms - ms
                     trail = trail.waited()
                 case Skip(expert_id=name, error=error):
@@ -167,17 +205,15 @@ class World:
                     trail = self._ask(trail, name, left_ms)
 
     def _ask(self, trail: Trail, name: str, left_ms: float | None) -> Trail:
-        if not self.data.draw(st.booleans(), label="admitted"):
-            self.passed.append(name)
-            return trail.after(ErrorClass.CIRCUIT_OPEN, called=False)
-        option = self.plan.options[trail.at]
+        option = trail.options[trail.at]
         assert option.expert_id == name
-        assert trail.left_nano is None or option.floor_nano <= trail.left_nano
         assert option.context_window > trail.window
-        self.called.append(name)
+        error = self.data.draw(st.sampled_from(sorted(ErrorClass)))
+        cleared = error not in NOT_CALLED
+        (self.called if cleared else self.passed).append(name)
         return trail.after(
-            self.data.draw(st.sampled_from(sorted(ErrorClass))),
-            cost_nano=self.data.draw(st.integers(0, option.floor_nano)),
+            error,
+            called=cleared,
             retry_after_ms=self.data.draw(st.none() | st.floats(0, 2_000)),
             left_ms=left_ms,
         )
@@ -186,16 +222,12 @@ class World:
 @st.composite
 def plans(draw: st.DrawFn) -> Trail:
     names = [f"e{index}" for index in range(draw(st.integers(0, 6)))]
-    options = tuple(
-        Option(expert_id=name, context_window=draw(st.integers(1, 5)), floor_nano=draw(st.integers(0, 9)))
-        for name in names
-    )
     return Trail(
-        options=options,
+        options=tuple(Option(expert_id=name, context_window=draw(st.integers(1, 5))) for name in names),
         max_attempts=draw(st.integers(0, 8)),
         attempt_timeout_ms=draw(st.floats(1, 2_000)),
         max_wait_ms=draw(st.floats(0, 1_000)),
-        budget_nano=draw(st.none() | st.integers(0, 30)),
+        max_queue_ms=draw(st.floats(0, 100)),
     )
 
 
@@ -204,18 +236,18 @@ def test_trail_ends_within_its_caps_and_in_its_order(plan: Trail, data: st.DataO
     world = World(data, plan)
     world.play()
     order = [option.expert_id for option in plan.options]
+    queueing = plan.max_queue_ms // LEAST_WAIT_MS
 
     assert len(world.called) <= plan.max_attempts
-    assert world.steps <= 3 * len(order) + 1
-    assert world.waited_ms <= plan.max_wait_ms
-    assert all(world.called.count(name) <= 2 for name in order)
-    assert world.called == sorted(world.called, key=order.index)
-    assert world.passed == sorted(set(world.passed), key=order.index)
+    assert len(world.turns) <= 6 * len(order) + 2 * queueing + 1
+    assert max(world.waits, default=0.0) <= max(plan.max_wait_ms, plan.max_queue_ms)
+    assert sum(world.waits) <= 2 * len(order) * plan.max_wait_ms + plan.max_queue_ms
+    assert world.turns == sorted(world.turns)
 
 
 @given(plan=plans(), data=st.data())
 def test_nobody_is_left_out_when_the_experts_run_out(plan: Trail, data: st.DataObject) -> None:
     world = World(data, plan)
 
-    if world.play() in (StopReason.EXHAUSTED, StopReason.BUDGET):
+    if world.play() in OUT_OF_EXPERTS:
         assert {*world.called, *world.passed} == {option.expert_id for option in plan.options}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from crew_moe.domain.outcome import Usage
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.usage import Usage
 from crew_moe.ports import ChatReply
 from crew_moe.sim import bodies
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crew_moe.domain.outcome import Usage
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.usage import Usage
 from crew_moe.sim import chat
 from crew_moe.sim.chat import Refusal
 from crew_moe.sim.switchboard import Queued

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from crew_moe.domain.outcome import Usage
+from crew_moe.domain.usage import Usage
 from crew_moe.local_gate.extractive.answers import KEY_POINTS, answer, summary
 from crew_moe.local_gate.extractive.conversation import Conversation, read
 from crew_moe.local_gate.extractive.ranking import Ranked, rank

@@ -1,8 +1,9 @@
 """One SQLite file as the stores use it: write-ahead log, atomic writes, one clear sentence when it fails.
 
 One connection under one lock, not one per thread: SQLite lets one writer in at a time anyway, a read takes some
-microseconds, and short-lived threads of a pool leave no open files behind. `synchronous=NORMAL` is enough here: what
-was acknowledged survives a killed process, and losing the last moments to a power cut costs averages, never money.
+microseconds, and short-lived threads of a pool leave no open files behind. `synchronous=NORMAL` is enough for what is
+learned: what was acknowledged survives a killed process, and losing the last moments to a power cut costs averages.
+Money asks for `durable`: with `synchronous=FULL` it survives the power cut too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from crew_moe.state.forking import survives_fork
 
 LAYOUT: Final = 1
 BUSY_S: Final = 5.0
+TURN_MS: Final = 5
 _PARENTS: Final[list[sqlite3.Connection]] = []
 
 
@@ -30,9 +32,10 @@ class Database:
     Raises StateError for whatever keeps it from being opened, read or written.
     """
 
-    def __init__(self, path: Path, tables: Sequence[str]) -> None:
+    def __init__(self, path: Path, tables: Sequence[str], *, durable: bool = False) -> None:
         self.path = path
         self._tables = tables
+        self._synchronous = "FULL" if durable else "NORMAL"
         self._connection: sqlite3.Connection | None = None
         self._closed = False
         self._lock = threading.RLock()
@@ -60,9 +63,15 @@ class Database:
                 raise StateError(f"the state in {self.path} can't be used: {error}") from error
 
     @contextmanager
+    def viewing(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for several statements that see the same moment."""
+        with self.reading() as connection, _transaction(connection, "BEGIN"):
+            yield connection
+
+    @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The connection inside a transaction that nobody else can write in; all or nothing."""
-        with self.reading() as connection, _transaction(connection):
+        with self.reading() as connection, _transaction(connection, "BEGIN IMMEDIATE"):
             yield connection
 
     def close(self) -> None:
@@ -86,8 +95,8 @@ class Database:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         _write_ahead(connection)
-        connection.execute("PRAGMA synchronous=NORMAL")
-        with _transaction(connection):
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        with _transaction(connection, "BEGIN IMMEDIATE"):
             layout = connection.execute("PRAGMA user_version").fetchone()[0]
             if layout not in (0, LAYOUT):
                 raise StateError(f"the state in {self.path} has layout {layout}; this version reads layout {LAYOUT}")
@@ -102,8 +111,8 @@ def change_mark(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    _take_turn(connection, begin)
     try:
         yield
         connection.execute("COMMIT")
@@ -111,6 +120,27 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:  # SQLite rolls some failures (a full disk) back by itself
             connection.execute("ROLLBACK")
         raise
+
+
+def _take_turn(connection: sqlite3.Connection, begin: str) -> None:
+    """Begin, as soon as nobody else writes.
+
+    Who waits asks every millisecond or two. SQLite by itself asks less and less often, down to ten times a second, so
+    that of several busy processes the one that waits the longest is the least likely to get in.
+    """
+    deadline = time.monotonic() + BUSY_S
+    connection.execute(f"PRAGMA busy_timeout={TURN_MS}")
+    try:
+        while True:
+            try:
+                connection.execute(begin)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+            else:
+                return
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

@@ -48,6 +48,53 @@ def test_file_is_in_write_ahead_mode(database: Database) -> None:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+@pytest.mark.parametrize(("durable", "level"), [(False, 1), (True, 2)])
+def test_what_is_durable_is_on_the_disk_before_it_is_acknowledged(path: Path, durable: bool, level: int) -> None:
+    opened = Database(path, TABLES, durable=durable)
+    with opened.reading() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (level,)  # 1: NORMAL, 2: FULL
+    opened.close()
+
+
+def test_view_sees_one_moment(database: Database, path: Path) -> None:
+    _add(database, "before")
+    other = Database(path, TABLES)
+    with database.viewing() as connection:
+        first = connection.execute("SELECT count(*) FROM things").fetchone()
+        _add(other, "meanwhile")
+        second = connection.execute("SELECT count(*) FROM things").fetchone()
+
+    assert first == second == (1,)
+    assert _names(database) == ["before", "meanwhile"]
+    other.close()
+
+
+def test_who_waits_to_write_asks_often_and_other_statements_are_patient(database: Database, path: Path) -> None:
+    """SQLite's own waiting sleeps ten times a second after a while, so that a busy writer is rarely caught between two
+    writes; the short time-out that is set while waiting for a turn must not outlive it.
+    """
+    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    asked: list[str] = []
+
+    def hear(statement: str) -> None:
+        asked.append(statement)
+        if asked.count("BEGIN IMMEDIATE") == 5:
+            holder.execute("COMMIT")
+
+    with database.reading() as connection:
+        connection.set_trace_callback(hear)
+    _add(database, "late")
+    with database.reading() as connection:
+        connection.set_trace_callback(None)
+        patience_ms = connection.execute("PRAGMA busy_timeout").fetchone()
+
+    assert asked.count("BEGIN IMMEDIATE") >= 5
+    assert patience_ms == (5_000,)
+    assert _names(database) == ["late"]
+    holder.close()
+
+
 def test_error_inside_a_write_undoes_all_of_it(database: Database) -> None:
     with pytest.raises(StateError, match="no such table: other"):
         _add(database, "half", "INSERT INTO other VALUES (1)")

@@ -1,0 +1,129 @@
+"""Budgets as people handle them: looked at, set, topped up, put right; every change with its author in the log."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from threading import Lock
+from typing import Any, Final
+from urllib.parse import unquote
+
+from crew_moe.domain.budget import BudgetPolicy, OpenCharge, ScopeStatus, Settlement, Window
+from crew_moe.domain.outcome import Outcome
+from crew_moe.domain.request import RoutingRequest
+from crew_moe.execution.errand import Errand, errand_of, payers_of
+from crew_moe.ids import DecisionIds
+from crew_moe.ports import Amount, Clock, DecisionLog, Ledger
+from crew_moe.routing.record import IDENTITY, commitments, identity_of
+
+KIND: Final = "budget"
+MAX_REMEMBERED: Final = 10_000
+RECENT_ROWS: Final = 10_000
+# Identity fields by the kinds of scope that carry their names.
+_FIELDS: Final = {"run": "run_id"}
+
+
+class Budgets:
+    """The ledger with a face: what `router.budgets` and `crew-moe budget` do.
+
+    Raises InvalidInput for malformed scopes and amounts, StateError when the ledger can't be reached.
+    """
+
+    def __init__(self, ledger: Ledger, *, policy: BudgetPolicy, log: DecisionLog, clock: Clock, log_key: bytes) -> None:
+        self.ledger = ledger
+        self._policy = policy
+        self._log = log
+        self._clock = clock
+        self._log_key = log_key
+        self._ids = DecisionIds()
+        self._lock = Lock()
+        self._asked: OrderedDict[str, RoutingRequest] = OrderedDict()
+
+    def status(self, scope: str | None = None) -> tuple[ScopeStatus, ...]:
+        """How one scope stands, or all that the ledger knows."""
+        return tuple(self.ledger.statuses()) if scope is None else (self.ledger.status(scope),)
+
+    def open_charges(self, scope: str | None = None) -> tuple[OpenCharge, ...]:
+        """Money that is held, and charges that wait for their true price."""
+        return tuple(self.ledger.open_charges(scope))
+
+    def set(
+        self, scope: str, usd: Amount | None, *, window: Window | str | None = None, by: str = "", why: str = ""
+    ) -> ScopeStatus:
+        """Give a scope its own limit; None takes it away."""
+        before = self.ledger.status(scope)
+        after = self.ledger.set_limit(scope, usd=usd, window=window)
+        return self._changed("set", before, after, by=by, why=why)
+
+    def top_up(self, scope: str, usd: Amount, *, by: str = "", why: str = "") -> ScopeStatus:
+        """Raise the limit of a scope."""
+        before = self.ledger.status(scope)
+        return self._changed("top_up", before, self.ledger.top_up(scope, usd=usd), by=by, why=why)
+
+    def reconcile(self, scope: str | None = None, *, by: str = "", why: str = "") -> tuple[ScopeStatus, ...]:
+        """Lift the block that an overrun put on a scope; without a scope on all, and reopen a ledger that lost data."""
+        found = tuple(self.ledger.reconcile(scope))
+        self._audit("reconcile", scope or "*", by=by, why=why, after=[status.as_dict() for status in found])
+        return found
+
+    def correct(self, reservation_id: str, usd: Amount, *, by: str = "", why: str = "") -> Settlement:
+        """Say what a call has cost that was charged in full because nobody knew."""
+        settled = self.ledger.settle(reservation_id, usd=usd)
+        self._audit(
+            "correct",
+            " ".join(settled.scopes),
+            by=by,
+            why=why,
+            after={"reservation": reservation_id, "charged_usd": f"{settled.charged_usd:f}"},
+        )
+        return settled
+
+    def changes(self, count: int = 20) -> list[Mapping[str, Any]]:
+        """The newest changes of budgets, newest first."""
+        found = (row for row in self._log.tail(RECENT_ROWS) if row.get("kind") == KIND)
+        return [row for row, _ in zip(found, range(count), strict=False)]
+
+    def remember(self, decision_id: str, request: RoutingRequest) -> None:
+        """Whose decision it is, for a cost that may be reported later."""
+        if not identity_of(request):
+            return
+        with self._lock:
+            self._asked[decision_id] = request
+            while len(self._asked) > MAX_REMEMBERED:
+                self._asked.popitem(last=False)
+
+    def charge(self, outcome: Outcome, row: Mapping[str, Any]) -> None:
+        """Book what somebody else spent on a decision, once per attempt."""
+        if not outcome.cost_usd:
+            return
+        request = self._asked.get(outcome.decision_id)
+        errand = Errand(scopes=tuple(self._scopes(row))) if request is None else self._errand(request)
+        if errand.scopes:
+            name = f"{outcome.decision_id}/{outcome.attempt}"
+            self.ledger.charge(name, errand.scopes, usd=outcome.cost_usd, ceilings=errand.ceilings, note=name)
+
+    def _errand(self, request: RoutingRequest) -> Errand:
+        return errand_of(payers_of(request, None), self._policy)
+
+    def _scopes(self, row: Mapping[str, Any]) -> Iterator[str]:
+        """The scopes of a decision of another process: those whose names fit the row's commitments."""
+        wanted = row.get("identity", {})
+        for status in self.ledger.statuses() if wanted else ():
+            kind, _, name = status.scope.partition(":")
+            field = _FIELDS.get(kind, kind)
+            if field in wanted and wanted[field] == self._commitment(field, unquote(name.rpartition("/")[2])):
+                yield status.scope
+
+    def _commitment(self, field: str, name: str) -> str | None:
+        identity = tuple(name if field == known else None for known in IDENTITY)
+        return commitments(identity, self._log_key).get(field)
+
+    def _changed(self, action: str, before: ScopeStatus, after: ScopeStatus, *, by: str, why: str) -> ScopeStatus:
+        self._audit(action, after.scope, by=by, why=why, before=before.as_dict(), after=after.as_dict())
+        return after
+
+    def _audit(self, action: str, scope: str, **fields: Any) -> None:
+        """One row for one change; stored before anybody hears that it was made."""
+        row = {"kind": KIND, "action": action, "scope": scope, "at": self._clock.now().isoformat(), **fields}
+        self._log.append(f"{KIND}/{self._ids()}", lambda: row)
+        self._log.flush()

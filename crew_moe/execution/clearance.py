@@ -1,0 +1,216 @@
+"""Whether one expert may be called now: the gate's word, room at the provider, and the money for its worst case.
+
+In this order, and all or nothing: what was taken before a refusal is given back. A person's approval, which is good
+once, is used up last, so that no want of room or money spends it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
+
+from crew_moe.domain.budget import OnExhausted, Refusal, RefusalReason, Reservation
+from crew_moe.domain.expert import Expert, Tier
+from crew_moe.domain.meter import Busy, Passage, Told
+from crew_moe.domain.money import to_nano, to_usd
+from crew_moe.domain.outcome import ErrorClass
+from crew_moe.domain.usage import Usage
+from crew_moe.domain.verdict import Verdict
+from crew_moe.errors import StateError
+from crew_moe.execution.cashier import Cashier
+from crew_moe.execution.errand import Errand
+from crew_moe.execution.spend import output_room
+from crew_moe.execution.turnstile import Turnstile
+from crew_moe.gating.gatekeeper import Admission, Gatekeeper
+from crew_moe.ports import Clock
+
+RECUTS: Final = 3  # how often an answer is shortened to what a budget has left, while others spend from it too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """One call that somebody wants to make: sizes in tokens; `cap` is the longest answer, `least` the shortest."""
+
+    expert: Expert
+    errand: Errand
+    bound: int
+    estimate: int
+    cap: int
+    least: int
+    time_s: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clearance:
+    """The call may be made, with an answer of `cap` tokens at most. `note` says who let it pass, if somebody did."""
+
+    cap: int
+    worst_nano: int
+    note: str = ""
+    admission: Admission | None = None
+    passage: Passage | None = None
+    reservation: Reservation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """How a decision made anew could pass: with experts up to a tier, or for this much money."""
+
+    max_tier: Tier | None = None
+    budget_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld:
+    """The call may not be made (now), and why.
+
+    `room_ms` is when a provider has room again, `approval_id` names the question to a person that the call waits for.
+    `final` where nobody else is to be tried.
+    """
+
+    error: ErrorClass
+    detail: str
+    room_ms: float | None = None
+    approval_id: str | None = None
+    remedy: Remedy | None = None
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barrier:
+    """Clears calls, and closes what it opened for them."""
+
+    cashier: Cashier
+    turnstile: Turnstile
+    gatekeeper: Gatekeeper
+    clock: Clock
+
+    def clear(self, asking: Asking) -> Clearance | Withheld:
+        """Everything that the call needs, or why it must not be made."""
+        admission = self._admit(asking)
+        if isinstance(admission, Withheld):
+            return admission
+        passage = self.turnstile.enter(
+            asking.expert, input_tokens=asking.estimate, output_tokens=asking.cap, time_s=asking.time_s
+        )
+        if isinstance(passage, Busy):
+            self._leave(admission, made=False)
+            return self._no_room(passage)
+        found = self._reserve(asking)
+        if isinstance(found, Withheld):
+            self.turnstile.withdraw(passage)
+            self._leave(admission, made=False)
+            return found
+        cleared = replace(found, admission=admission, passage=passage)
+        verdict = None if admission is None else self.gatekeeper.redeem(admission)
+        if verdict is None or verdict.allowed:
+            return replace(cleared, note=self._approved(admission))
+        self.withdraw(cleared)
+        return _withheld(verdict)
+
+    def withdraw(self, clearance: Clearance) -> None:
+        """The call was never made: nobody charges for it."""
+        self.cashier.release(clearance.reservation)
+        self.turnstile.withdraw(clearance.passage)
+        self._leave(clearance.admission, made=False)
+
+    def close(self, clearance: Clearance, *, charge_nano: int | None, usage: Usage | None) -> None:
+        """The call is over. `charge_nano` None: nobody knows what it cost; the lease charges it at its worst."""
+        if charge_nano is not None:
+            self.cashier.settle(clearance.reservation, charge_nano)
+        self.turnstile.leave(clearance.passage, usage)
+        self._leave(clearance.admission, made=True)
+
+    def keep(self, clearance: Clearance, *, time_s: float) -> None:
+        """The call is still under way."""
+        self.cashier.renew(clearance.reservation, time_s=time_s)
+
+    def told(self, expert: Expert, told: tuple[Told, ...], retry_after_ms: float | None) -> None:
+        """What the provider said of its limits."""
+        self.turnstile.told(expert, told)
+        self.turnstile.closed(expert, retry_after_ms)
+
+    def _admit(self, asking: Asking) -> Admission | Withheld | None:
+        """The gate's admission; None where nobody has to ask it."""
+        context, expert = asking.errand.context, asking.expert
+        if context is None:
+            return None
+        worst_nano = expert.charge_nano(asking.bound, asking.cap)
+        admission = self.gatekeeper.admit(
+            replace(
+                context,
+                expert_id=expert.expert_id,
+                provider=expert.provider,
+                tier=expert.tier,
+                max_cost_usd=max(context.max_cost_usd, to_usd(worst_nano)),
+                left=self.cashier.left(asking.errand),
+                now=self.clock.now(),
+            )
+        )
+        return admission if admission.allowed else _withheld(admission.verdict)
+
+    def _reserve(self, asking: Asking) -> Clearance | Withheld:
+        """Money for the worst case; the answer is cut to what is left, never below the least that is worth a call."""
+        expert, cap, tries = asking.expert, asking.cap, 0
+        while True:
+            worst, tries = expert.charge_nano(asking.bound, cap), tries + 1
+            found = self.cashier.reserve(asking.errand, worst, time_s=asking.time_s, note=asking.note)
+            if not isinstance(found, Refusal):
+                return Clearance(cap=cap, worst_nano=worst, reservation=found)
+            room = output_room(expert, asking.bound, to_nano(found.available))
+            hopeless = found.reason is not RefusalReason.LIMIT or room is None or room < asking.least
+            if hopeless or tries > RECUTS:
+                return self._short(found)
+            cap = min(room or 0, cap - 1)
+
+    def _short(self, refusal: Refusal) -> Withheld:
+        rule = self.cashier.policy.rule(refusal.scope)
+        exhausted = self.cashier.policy.on_exhausted if rule is None else rule.on_exhausted
+        downgrade = exhausted is OnExhausted.DOWNGRADE and refusal.reason is RefusalReason.LIMIT
+        return Withheld(
+            error=ErrorClass.OVER_BUDGET,
+            detail=said(refusal),
+            remedy=Remedy(budget_usd=refusal.available) if downgrade else None,
+            final=exhausted is OnExhausted.DENY,
+        )
+
+    def _no_room(self, busy: Busy) -> Withheld:
+        wait_ms = max(1.0, (busy.until - self.clock.now()).total_seconds() * 1000.0)
+        detail = f"its provider has no room for more {busy.rate.replace('_', ' ')} until {busy.until:%H:%M:%S} UTC"
+        return Withheld(error=ErrorClass.NO_ROOM, detail=detail, room_ms=wait_ms)
+
+    def _approved(self, admission: Admission | None) -> str:
+        if admission is None or admission.approval_id is None:
+            return ""
+        try:
+            found = self.gatekeeper.desk.get(admission.approval_id)
+        except StateError:
+            found = None
+        return "" if found is None else f"approved by {found.decided_by}"
+
+    def _leave(self, admission: Admission | None, *, made: bool) -> None:
+        if admission is not None:
+            self.gatekeeper.leave(admission, made=made)
+
+
+def said(refusal: Refusal) -> str:
+    """A refusal in words."""
+    match refusal.reason:
+        case RefusalReason.CLOSED:
+            return "the ledger can't be reached or has lost data: nothing may be spent"
+        case RefusalReason.OVERRUN:
+            return f"{refusal.scope} is blocked after an overrun until it is reconciled"
+        case _:
+            return f"{refusal.scope} has ${refusal.available:f} left of ${refusal.limit:f}"
+
+
+def _withheld(verdict: Verdict) -> Withheld:
+    """What the gate's verdict means for the call; the tier of a held one is what it may use when nobody answers."""
+    return Withheld(
+        error=ErrorClass.DENIED if verdict.approval_id is None else ErrorClass.HELD,
+        detail=f"{verdict.check}: {verdict.reason}" if verdict.reason else verdict.check,
+        approval_id=verdict.approval_id,
+        remedy=None if verdict.tier is None else Remedy(max_tier=verdict.tier),
+    )

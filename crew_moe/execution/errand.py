@@ -1,0 +1,85 @@
+"""On whose behalf a call is made: whose money it spends, and what the gate is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+
+from crew_moe.domain.budget import BudgetPolicy, Ceiling, ScopeKind
+from crew_moe.domain.digest import digest
+from crew_moe.domain.principal import Principal
+from crew_moe.domain.request import RoutingRequest
+from crew_moe.domain.verdict import GateContext
+
+Payers = Mapping[ScopeKind, str]
+
+MAX_NAME_CHARS: Final = 80
+NO_LIMITS: Final[Mapping[ScopeKind, Ceiling]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """The scopes that pay, widest first, with the limits of those that have none of their own, and what the gate is
+    told: `context` without the expert and the price, which are filled in for each call. None: nobody asks the gate.
+    """
+
+    scopes: tuple[str, ...] = ()
+    ceilings: Mapping[str, Ceiling] = field(default_factory=dict)
+    context: GateContext | None = None
+
+
+NOBODYS: Final = Errand()
+
+
+def errand_of(
+    payers: Payers,
+    policy: BudgetPolicy,
+    *,
+    limits: Mapping[ScopeKind, Ceiling] = NO_LIMITS,
+    context: GateContext | None = None,
+) -> Errand:
+    """The errand for `payers`; `limits` came with the task or its run, the tighter of two limits holds."""
+    tenant = payers.get(ScopeKind.TENANT)
+    named = [(kind, scope_of(kind, name, tenant)) for kind in ScopeKind if (name := payers.get(kind))]
+    ceilings = {scope: found for kind, scope in named if (found := _ceiling(scope, limits.get(kind), policy))}
+    # A task that nobody limits needs no sum of its own: its money is in those of the wider scopes.
+    scopes = tuple(scope for kind, scope in named if kind is not ScopeKind.TASK or scope in ceilings)
+    return Errand(scopes=scopes, ceilings=ceilings, context=context)
+
+
+def payers_of(request: RoutingRequest, principal: Principal | None, *, task: str | None = None) -> dict[ScopeKind, str]:
+    """Who pays for a request, by name; a principal's names take the place of the request's. `task` names this
+    execution of it.
+    """
+    names = {
+        ScopeKind.TENANT: (principal.tenant if principal else None) or request.tenant,
+        ScopeKind.PROJECT: request.project,
+        ScopeKind.USER: principal.subject if principal else request.user,
+        ScopeKind.CHANNEL: (principal.channel if principal else None) or request.channel,
+        ScopeKind.RUN: request.run_id,
+        ScopeKind.TASK: task,
+    }
+    return {kind: name for kind, name in names.items() if name}
+
+
+def scope_of(kind: ScopeKind, name: str, tenant: str | None) -> str:
+    """The scope of a name, with its tenant in front, so that two tenants never share one."""
+    parts = [name] if tenant is None or kind is ScopeKind.TENANT else [tenant, name]
+    return f"{kind}:{'/'.join(map(_plain, parts))}"
+
+
+def _ceiling(scope: str, given: Ceiling | None, policy: BudgetPolicy) -> Ceiling | None:
+    rule = policy.rule(scope)
+    ruled = None if rule is None else Ceiling(limit_nano=rule.limit_nano, window=rule.window)
+    found = [ceiling for ceiling in (given, ruled) if ceiling is not None]
+    return min(found, key=lambda ceiling: ceiling.limit_nano, default=None)
+
+
+def _plain(name: str) -> str:
+    """The name without signs that mean something in a scope; a long one by its digest."""
+    if name.isascii() and name.isalnum():
+        return name if len(name) <= MAX_NAME_CHARS else digest(name).hex()
+    plain = quote(name, safe="@.-_+:", errors="surrogatepass")
+    return plain if len(plain) <= MAX_NAME_CHARS else digest(name).hex()

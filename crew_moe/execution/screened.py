@@ -1,0 +1,56 @@
+"""What screening made of a chat: what may be sent, what it demands of the expert, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from crew_moe.domain.access import NO_DEMANDS, Demands
+from crew_moe.domain.screening import Concern
+from crew_moe.ports import ChatReply, ChatRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Screening lets nobody see the chat: which concern, and the sentence that says so."""
+
+    concern: Concern
+    reason: str
+
+
+class Restorer(Protocol):
+    """Puts the true values back into a streamed answer: holds back only what may be the beginning of a placeholder."""
+
+    def feed(self, chunk: str) -> str: ...
+
+    def finish(self) -> str: ...
+
+
+class AsItIs:
+    """Implements Restorer for an answer in which nothing is to be restored."""
+
+    def feed(self, chunk: str) -> str:
+        return chunk
+
+    def finish(self) -> str:
+        return ""
+
+
+def _as_it_is(reply: ChatReply) -> ChatReply:
+    return reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screened:
+    """A chat that was looked at. `scores` holds the worst of each concern, `hold` that a person must be asked first;
+    `restore` puts the true values back into an answer, `restorer` into pieces of a streamed one.
+    """
+
+    chat: ChatRequest
+    demands: Demands = NO_DEMANDS
+    scores: Mapping[Concern, float] = field(default_factory=dict)
+    hold: bool = False
+    stop: Stop | None = None
+    restore: Callable[[ChatReply], ChatReply] = _as_it_is
+    restorer: Callable[[], Restorer] = AsItIs

@@ -1,0 +1,187 @@
+"""Screening on the way of a call: what the policy does about personal data, injection and toxicity in its messages.
+
+Everything that enters the prompt is looked at, tool outputs and task context too, each text once. Personal data is
+looked for in all messages; injection and toxicity in what comes from outside, not in the developer's system prompt.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Final
+
+from crew_moe.domain.access import Demands
+from crew_moe.domain.digest import MAX_KEY_BYTES
+from crew_moe.domain.screening import Action, Concern, DetectorChoice, Finding, ScreeningPolicy, Span
+from crew_moe.execution.screened import Screened, Stop
+from crew_moe.ports import ChatReply, ChatRequest, Detector, EventSink
+from crew_moe.screening.redaction import Vault, in_json, redact_messages
+from crew_moe.screening.screener import Report, Screener, ScreeningFailed
+
+# What a request's own rule for personal data means; `local_only` binds a request whatever its text holds.
+_PII_RULES: Final[Mapping[str, Action]] = {"redact": Action.REDACT, "deny": Action.DENY}
+_OUTSIDE: Final = frozenset({"user", "tool", "function"})
+
+
+class Safety:
+    """Screens chats by a policy. Detectors are made when they are first needed; safe for threads."""
+
+    def __init__(self, policy: ScreeningPolicy, *, sink: EventSink) -> None:
+        self._policy = policy
+        self._sink = sink
+
+    def screen(self, chat: ChatRequest, *, pii: str, vault: Vault | None = None) -> Screened:
+        """What may be sent of `chat`, and to whom. A detector that fails stops the call."""
+        actions = {concern: self._policy.action(concern) for concern in Concern}
+        actions[Concern.PII] = _PII_RULES.get(pii, actions[Concern.PII])
+        wanted = [concern for concern, action in actions.items() if action is not Action.SKIP]
+        if not wanted:
+            return Screened(chat=chat)
+        try:
+            reports = {concern: self._report(concern, chat.messages) for concern in wanted}
+        except ScreeningFailed as error:
+            self._sink.emit("screening_failed", error=str(error))
+            return Screened(chat=chat, stop=Stop(concern=Concern(error.concern), reason=str(error)))
+        flagged = [concern for concern, report in reports.items() if report.flagged]
+        screened = Screened(chat=chat, scores={concern: report.worst_score for concern, report in reports.items()})
+        for concern in flagged:
+            self._tell(concern, actions[concern], reports[concern])
+            screened = _CONSEQUENCES[actions[concern]](screened, concern)
+        if actions[Concern.PII] is Action.REDACT and Concern.PII in flagged and screened.stop is None:
+            return self._redacted(screened, Vault() if vault is None else vault)
+        return screened
+
+    def _report(self, concern: Concern, messages: Sequence[Mapping[str, Any]]) -> Report:
+        seen = messages if concern is Concern.PII else [one for one in messages if one.get("role") in _OUTSIDE]
+        return Report.joined(self._screeners[concern].screen_messages(seen))
+
+    def _redacted(self, screened: Screened, vault: Vault) -> Screened:
+        """The chat with placeholders, and the way back where the policy wants one."""
+        messages = redact_messages(screened.chat.messages, vault, self._spans_of)
+        redacted = replace(screened, chat=replace(screened.chat, messages=tuple(messages)))
+        if not self._policy.restore:
+            return redacted
+        return replace(redacted, restore=partial(_restored, vault=vault), restorer=vault.restorer)
+
+    def _spans_of(self, text: str) -> Iterable[Span]:
+        (report,) = self._screeners[Concern.PII].screen((text,))
+        return (span for finding in report.findings if finding.flagged for span in finding.spans)
+
+    def _tell(self, concern: Concern, action: Action, report: Report) -> None:
+        versions = sorted({finding.version for finding in report.findings if finding.flagged})
+        self._sink.emit(
+            "text_flagged", concern=concern.value, action=action.value, score=report.worst_score, versions=versions
+        )
+
+    @cached_property
+    def _screeners(self) -> Mapping[Concern, Screener]:
+        """One for each concern; only those that are asked load their detectors."""
+        return {
+            concern: Screener([_Lazy(concern, choice) for choice in self._chosen(concern)], key=_KEY)
+            for concern in Concern
+        }
+
+    def _chosen(self, concern: Concern) -> Sequence[DetectorChoice]:
+        return self._policy.detectors.get(concern) or (DetectorChoice(),)
+
+
+class _Lazy:
+    """Implements ports.Detector; the detector behind it is made when the first text comes."""
+
+    def __init__(self, concern: Concern, choice: DetectorChoice) -> None:
+        self.concern = concern
+        self._choice = choice
+
+    @cached_property
+    def _detector(self) -> Detector:
+        return _MAKERS[self._choice.kind](self.concern, self._choice)
+
+    @property
+    def version(self) -> str:
+        return self._detector.version
+
+    def assess(self, text: str) -> Finding:
+        return self._detector.assess(text)
+
+
+def _built_in(concern: Concern, _: DetectorChoice) -> Detector:
+    if concern is Concern.PII:
+        from crew_moe.screening.pii.detector import PiiDetector
+
+        return PiiDetector()
+    if concern is Concern.INJECTION:
+        from crew_moe.screening.injection import InjectionDetector
+
+        return InjectionDetector()
+    from crew_moe.screening.toxicity import ToxicityDetector
+
+    return ToxicityDetector()
+
+
+def _presidio(_: Concern, __: DetectorChoice) -> Detector:
+    from crew_moe.screening.presidio import PresidioDetector
+
+    return PresidioDetector()
+
+
+def _classifier(concern: Concern, choice: DetectorChoice) -> Detector:
+    from crew_moe.screening.classifier import TransformersClassifier
+
+    return TransformersClassifier(path=Path(choice.path or ""), concern=concern, bad=choice.bad_labels)
+
+
+_MAKERS: Final[Mapping[str, Callable[[Concern, DetectorChoice], Detector]]] = {
+    "built_in": _built_in,
+    "presidio": _presidio,
+    "classifier": _classifier,
+}
+_KEY: Final = os.urandom(MAX_KEY_BYTES)
+
+
+def _as_it_is(screened: Screened, _: Concern) -> Screened:
+    return screened
+
+
+def _moderated(screened: Screened, _: Concern) -> Screened:
+    return replace(screened, demands=screened.demands.joined(Demands(moderated=True)))
+
+
+def _local_only(screened: Screened, _: Concern) -> Screened:
+    return replace(screened, demands=screened.demands.joined(Demands(local_only=True)))
+
+
+def _held(screened: Screened, _: Concern) -> Screened:
+    return replace(screened, hold=True)
+
+
+def _denied(screened: Screened, concern: Concern) -> Screened:
+    return replace(
+        screened, stop=Stop(concern=concern, reason=f"the text was flagged for {concern}, and may go nowhere")
+    )
+
+
+_CONSEQUENCES: Final[Mapping[Action, Callable[[Screened, Concern], Screened]]] = {
+    Action.FLAG: _as_it_is,
+    Action.REDACT: _as_it_is,
+    Action.MODERATED: _moderated,
+    Action.LOCAL_ONLY: _local_only,
+    Action.HOLD: _held,
+    Action.DENY: _denied,
+}
+
+
+def _restored(reply: ChatReply, *, vault: Vault) -> ChatReply:
+    """The answer with the true values, in its text and in the arguments of its tool calls."""
+    calls = tuple(_restored_call(call, vault) for call in reply.tool_calls)
+    return replace(reply, text=vault.restore(reply.text), tool_calls=calls)
+
+
+def _restored_call(call: Mapping[str, Any], vault: Vault) -> Mapping[str, Any]:
+    function = call.get("function")
+    if not isinstance(function, Mapping):
+        return call
+    arguments = vault.restore(str(function.get("arguments") or ""), escape=in_json)
+    return {**call, "function": {**function, "arguments": arguments}}

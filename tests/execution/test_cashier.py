@@ -1,0 +1,119 @@
+"""The cashier: closed before a call that nobody can pay for, never in the way after it, and heard in time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from crew_moe.clock import ManualClock
+from crew_moe.domain.budget import BudgetPolicy, Ceiling, Refusal, RefusalReason, Reservation, Window
+from crew_moe.errors import StateError
+from crew_moe.execution.cashier import Cashier
+from crew_moe.execution.errand import NOBODYS, Errand
+from crew_moe.state.memory.ledger import MemoryLedger
+from crew_moe.telemetry.events import Recorder
+
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+DAILY = Errand(scopes=("tenant:a",), ceilings={"tenant:a": Ceiling(limit_nano=1_000, window=Window.DAY)})
+
+
+def cashier(clock: ManualClock | None = None) -> Cashier:
+    clock = clock or ManualClock(NOON)
+    return Cashier(ledger=MemoryLedger(clock=clock), policy=BudgetPolicy(), clock=clock, sink=Recorder())
+
+
+def reserved(on: Cashier, nano: int, errand: Errand = DAILY) -> Reservation:
+    found = on.reserve(errand, nano, time_s=10.0, note="d1")
+    assert isinstance(found, Reservation), found
+    return found
+
+
+def events(on: Cashier) -> list[str]:
+    assert isinstance(on.sink, Recorder)
+    return [name for name, _ in on.sink.events]
+
+
+def fail(*_: Any, **__: Any) -> Any:
+    raise StateError("the server is gone")
+
+
+def test_a_free_call_and_a_call_that_nobody_pays_for_need_no_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    on = cashier()
+    monkeypatch.setattr(on.ledger, "reserve", fail)
+
+    assert on.reserve(DAILY, 0, time_s=1.0, note="") is None
+    assert on.reserve(NOBODYS, 10**9, time_s=1.0, note="") is None
+
+
+def test_a_lost_ledger_has_no_money(monkeypatch: pytest.MonkeyPatch) -> None:
+    on = cashier()
+    monkeypatch.setattr(on.ledger, "reserve", fail)
+    found = on.reserve(DAILY, 1, time_s=1.0, note="")
+
+    assert isinstance(found, Refusal)
+    assert found.reason is RefusalReason.CLOSED
+    assert events(on) == ["ledger_lost"]
+
+
+@pytest.mark.parametrize("ending", ["settle", "release"])
+def test_a_ledger_lost_after_the_call_leaves_the_charge_to_the_lease(
+    ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock(NOON)
+    on = cashier(clock)
+    reservation = reserved(on, 400)
+    with monkeypatch.context() as patch:
+        patch.setattr(on.ledger, ending, fail)
+        on.settle(reservation, 100) if ending == "settle" else on.release(reservation)
+    clock.advance(60.0)
+
+    assert events(on) == ["charge_not_written"]
+    assert on.ledger.status("tenant:a").lapsed_usd * 10**9 == 400
+
+
+def test_soft_limit_is_told_once_in_each_window() -> None:
+    clock = ManualClock(NOON)
+    on = cashier(clock)
+    for _ in range(3):
+        on.release(reserved(on, 800))
+    assert events(on) == ["budget_soft_limit"]
+
+    clock.advance(86_400.0)
+    reserved(on, 800)
+    assert events(on) == ["budget_soft_limit"] * 2
+
+
+def test_spending_faster_than_the_window_passes_is_told() -> None:
+    clock = ManualClock(NOON.replace(hour=4))
+    on = cashier(clock)
+    reserved(on, 300)
+
+    assert events(on) == ["budget_burn_rate"]
+
+
+def test_spending_at_the_windows_own_pace_is_nobodys_business() -> None:
+    on = cashier(ManualClock(NOON))
+    reserved(on, 450)
+
+    assert events(on) == []
+
+
+def test_an_overrun_is_told() -> None:
+    on = cashier()
+    on.settle(reserved(on, 100), 150)
+
+    assert events(on) == ["budget_overrun"]
+
+
+def test_left_is_the_share_of_the_tightest_limit() -> None:
+    on = cashier()
+    errand = Errand(
+        scopes=("tenant:a", "run:1"),
+        ceilings={"tenant:a": Ceiling(limit_nano=1_000), "run:1": Ceiling(limit_nano=100)},
+    )
+    assert (on.left(NOBODYS), on.left(errand)) == (None, 1.0)
+
+    reserved(on, 75, errand)
+    assert on.left(errand) == 0.25

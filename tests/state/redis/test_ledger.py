@@ -1,0 +1,222 @@
+"""The ledger in Redis where it differs from others: Lua's numbers and calendar, sweeps in parts, one slot, forks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.crc import key_slot
+
+from crew_moe.clock import ManualClock
+from crew_moe.domain.budget import Phase, Refusal, Window
+from crew_moe.domain.money import MAX_USD, to_nano, to_usd
+from crew_moe.errors import StateError
+from crew_moe.state.accounts import open_bucket
+from crew_moe.state.redis.connection import Connection
+from crew_moe.state.redis.ledger import RedisLedger
+from crew_moe.state.redis.ledger_scripts import ledger_script
+from tests.contracts.ledgers import TREE, amounts, held
+from tests.redis_server import RedisServer
+from tests.state.given import NOW, STEADY
+
+MOST = to_nano(MAX_USD)
+DAY_S = 86_400.0
+amounts_near_the_edges = st.one_of(
+    st.integers(0, MOST),
+    st.integers(-3, 3).flatmap(lambda off: st.integers(1, 999).map(lambda usd: max(0, usd * 1_000_000_000 + off))),
+    st.integers(MOST - 5, MOST),
+)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def ledger(redis_url: str, clock: ManualClock) -> Iterator[RedisLedger]:
+    opened = RedisLedger(redis_url, clock=clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def inside(redis_url: str) -> Iterator[Connection]:
+    """The database beneath the ledger."""
+    opened = Connection(redis_url)
+    yield opened
+    opened.close()
+
+
+def test_sums_are_exact_where_a_double_is_not(ledger: RedisLedger) -> None:
+    pairs = st.lists(st.tuples(amounts_near_the_edges, amounts_near_the_edges), min_size=1, max_size=4)
+    numbers = iter(range(10_000))
+
+    @STEADY
+    @given(pairs)
+    def exact(pairs: list[tuple[int, int]]) -> None:
+        scope = f"run:{next(numbers)}"
+        for reserved, spent in pairs:
+            ledger.settle(held(ledger.reserve((scope,), usd=to_usd(reserved))).id, usd=to_usd(spent))
+        status = ledger.status(scope)
+        settled = sum(min(reserved, spent) for reserved, spent in pairs)
+        assert (to_nano(status.settled_usd), to_nano(status.reserved_usd)) == (settled, 0)
+        assert to_nano(status.overrun_usd) == sum(max(0, spent - reserved) for reserved, spent in pairs)
+
+    exact()
+
+
+def test_room_is_exact_where_a_double_is_not(ledger: RedisLedger) -> None:
+    numbers = iter(range(10_000))
+
+    @STEADY
+    @given(amounts_near_the_edges, amounts_near_the_edges, st.integers(-2, 2))
+    def exact(limit: int, first: int, off: int) -> None:
+        scope, second = f"run:{next(numbers)}", min(MOST, max(0, limit - first + off))
+        ledger.set_limit(scope, usd=to_usd(limit))
+        fits = [first <= limit]
+        fits.append((first if fits[0] else 0) + second <= limit or second == 0)
+        answers = [ledger.reserve((scope,), usd=to_usd(nano)) for nano in (first, second)]
+        assert [answer.ok for answer in answers] == fits
+        if isinstance(answers[1], Refusal):
+            assert to_nano(answers[1].available) == limit - (first if fits[0] else 0)
+
+    exact()
+
+
+def test_windows_are_those_of_the_calendar(ledger: RedisLedger, clock: ManualClock) -> None:
+    first = datetime(2026, 3, 2, tzinfo=UTC)
+    moments = [first + timedelta(hours=hours, microseconds=hours % 3 - 1) for hours in range(0, 24 * 366 * 90, 24 * 61)]
+    moments += [datetime(year, month, 1, tzinfo=UTC) for year in (2028, 2100, 2104) for month in (2, 3, 12)]
+    for number, moment in enumerate(sorted(moments)):
+        clock.advance((moment - clock.now()) / timedelta(seconds=1))
+        for window in (Window.HOUR, Window.DAY, Window.MONTH):
+            status = ledger.set_limit(f"user:{number}/{window}", usd=1, window=window)
+            expected = open_bucket("", window, clock.now())
+            assert (status.opened_at, status.ends_at) == (expected.opened_at, expected.ends_at)
+
+
+def test_more_leases_than_one_script_ends_are_all_ended_for_whoever_looks(
+    ledger: RedisLedger, clock: ManualClock
+) -> None:
+    for _ in range(5):
+        ledger.reserve_group(TREE, usd=["0.01"] * 90, lease_s=1)
+    kept = held(ledger.reserve(TREE, usd="0.5", lease_s=60))
+    clock.advance(1)
+
+    assert amounts(ledger.status("run:1")) == ("4.5", "0.5", "0", "4.5")
+    assert [charge.phase for charge in ledger.open_charges()] == [Phase.LAPSED] * 450 + [Phase.HELD]
+    assert ledger.open_charges()[-1].id == kept.id
+
+
+def test_all_keys_lie_in_one_slot(ledger: RedisLedger, clock: ManualClock, inside: Connection) -> None:
+    ledger.reserve(("tenant:{x}", "user:a}b", "run:1"), usd=1, lease_s=1)
+    ledger.charge("d1/{1}", TREE, usd=1)
+    clock.advance(1)
+    ledger.statuses()
+
+    assert len({key_slot(key.encode()) for key in inside.execute("KEYS", "*")}) == 1
+
+
+def test_what_has_ended_does_not_pile_up(ledger: RedisLedger, clock: ManualClock, inside: Connection) -> None:
+    for week in range(12):
+        for number in range(30):
+            reservation = held(ledger.reserve(("tenant:a", f"run:{week}/{number}"), usd="0.01", lease_s=60))
+            if number % 3:
+                ledger.settle(reservation.id, usd="0.01")
+        clock.advance(8 * DAY_S)
+
+    assert len(inside.execute("KEYS", "*account:*")) == len(ledger.statuses()) < 120
+    assert len(ledger.open_charges()) <= 4 * 10
+    lives = [inside.execute("PTTL", key) for key in inside.execute("KEYS", "*record:*")]
+    assert sum(life < 0 for life in lives) == len(ledger.open_charges())
+    assert max(lives) <= DAY_S * 1_000
+
+
+def test_time_does_not_go_back_for_who_comes_later(ledger: RedisLedger, clock: ManualClock, redis_url: str) -> None:
+    ledger.set_limit("tenant:a", usd=1, window="hour")
+    clock.advance(3600)
+    ledger.charge("d1", ("tenant:a",), usd=1)
+
+    late = RedisLedger(redis_url, clock=ManualClock(NOW))
+
+    assert late.status("tenant:a").opened_at == NOW + timedelta(hours=1)
+    assert held(late.reserve(("run:1",), usd=1, lease_s=60)).expires_at == NOW + timedelta(seconds=3660)
+    late.close()
+
+
+def test_time_is_that_of_redis(redis_url: str, inside: Connection) -> None:
+    ledger = RedisLedger(redis_url)
+
+    seconds, _ = inside.execute("TIME")
+    expires_at = held(ledger.reserve(TREE, usd=1, lease_s=60)).expires_at
+
+    assert 0 <= expires_at.timestamp() - 60 - int(seconds) < 10
+    ledger.close()
+
+
+def test_forgotten_scripts_are_sent_again(ledger: RedisLedger, inside: Connection) -> None:
+    inside.execute("SCRIPT", "FLUSH")
+
+    assert held(ledger.reserve(TREE, usd=1))
+
+
+def test_memory_that_is_full_fails_closed_and_leaves_nothing_half_done(ledger: RedisLedger, inside: Connection) -> None:
+    reservation = held(ledger.reserve(TREE, usd=1))
+    before = ledger.statuses(), ledger.open_charges()
+    inside.execute("CONFIG", "SET", "maxmemory", 1)
+    calls: list[Any] = [
+        lambda: ledger.reserve(TREE, usd=1),
+        lambda: ledger.settle(reservation.id, usd="0.5"),
+        lambda: ledger.charge("d1", TREE, usd=1),
+        lambda: ledger.set_limit("run:1", usd=5),
+    ]
+    for each in calls:
+        with pytest.raises(StateError, match="maxmemory"):
+            each()
+    inside.execute("CONFIG", "SET", "maxmemory", 0)
+
+    assert (ledger.statuses(), ledger.open_charges()) == before
+
+
+def test_forked_child_and_its_parent_go_on(ledger: RedisLedger) -> None:
+    ledger.set_limit("tenant:a", usd="0.02")
+    ledger.reserve(TREE, usd="0.01")
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if ledger.reserve(TREE, usd="0.01").ok else 1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not ledger.reserve(TREE, usd="0.01").ok
+
+
+def test_lost_server_fails_closed_and_is_used_again(mortal_redis: RedisServer) -> None:
+    ledger = RedisLedger(mortal_redis.url)
+    ledger.set_limit("tenant:a", usd=1)
+    reservation = held(ledger.reserve(TREE, usd="0.75", lease_s=3600))
+    mortal_redis.kill()
+    for each in (lambda: ledger.reserve(TREE, usd=0), lambda: ledger.settle(reservation.id, usd=0), ledger.statuses):
+        with pytest.raises(StateError, match=r"redis://127\.0\.0\.1"):
+            each()
+    mortal_redis.start()
+
+    assert not ledger.reserve(TREE, usd="0.5").ok
+    assert ledger.settle(reservation.id, usd="0.25").charged_usd == to_usd(250_000_000)
+    assert held(ledger.reserve(TREE, usd="0.75"))
+    ledger.close()
+
+
+@pytest.mark.parametrize("name", ["reserve", "finish", "charge", "limit", "status", "reconcile"])
+def test_constants_are_written_out(name: str) -> None:
+    text = ledger_script(name).text
+    code = "\n".join(line.partition("--")[0] for line in text.splitlines())
+
+    words = {word for word in code.replace("'", " ' ").split() if word.isupper() and len(word) > 1}
+
+    assert "local NANO" not in code
+    assert not words & {"NANO", "NONE", "DAY", "TERMS", "SETTLED", "RESERVED"}
