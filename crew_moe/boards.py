@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from crew_moe.domain.snapshot import Performance, Snapshot
@@ -33,7 +34,8 @@ class Boards:
     A change of breakers or pins shows within REFRESH_S, an outcome within STATISTICS_S, or 50 times what taking a
     snapshot costs (the cheaper of the last two, since one may have waited for a lock), whichever is longer, but
     within LONGEST_S; an ejection or a pin that ends by time alone shows as soon. Records fade with age, so a snapshot
-    is taken again every AGES_S even if nothing happened.
+    is taken again every AGES_S even if nothing happened. `busy` tells until when which experts have no room; it is
+    asked at every look.
 
     A store beyond a network (`state.remote`) is never waited for: a thread looks every REMOTE_REFRESH_S, from the
     first `current` until `close`, or until nobody holds the boards any more. There breakers and pins show as soon even
@@ -45,11 +47,20 @@ class Boards:
     can't be stood in for.
     """
 
-    def __init__(self, board: Board, state: StateStore, clock: Clock, *, sink: EventSink | None = None) -> None:
+    def __init__(
+        self,
+        board: Board,
+        state: StateStore,
+        clock: Clock,
+        *,
+        sink: EventSink | None = None,
+        busy: Callable[[datetime], Mapping[str, datetime]] | None = None,
+    ) -> None:
         self._board = board
         self._state = state
         self._clock = clock
         self._sink = sink or LogSink()
+        self._busy = busy or _nobody
         self._remote = bool(getattr(state, "remote", False))
         self._interval = REMOTE_REFRESH_S if self._remote else REFRESH_S
         self._closed = False
@@ -155,39 +166,32 @@ class Boards:
             self._sink.emit("state_lost", error=str(error))
         else:
             self._wait = min(2 * self._wait, LONGEST_WAIT_S)
-        if self._clock.monotonic() >= self._ends:
-            known, now = self._board.snapshot, self._clock.now()
+        known, now = self._board.snapshot, self._clock.now()
+        busy = {expert_id: until for expert_id, until in known.busy.items() if until > now}
+        if self._clock.monotonic() >= self._ends or len(busy) < len(known.busy):
             pins = tuple(pin for pin in known.pins if in_force(pin, now))
-            self._adopt(replace(known, taken_at=now, pins=pins))
+            self._adopt(replace(known, taken_at=now, pins=pins, busy=busy))
         return self._wait
 
     def _look(self, *, force: bool) -> None:
-        began = self._clock.monotonic()
-        version = self._state.version()
+        began, now = self._clock.monotonic(), self._clock.now()
+        known = self._board.snapshot
+        version, busy = self._state.version(), self._busy(now)
         over = began >= self._ends
-        if not (force or over or version != self._version):
-            return
-        now, known = self._clock.now(), self._board.snapshot
-        breakers, pins = self._state.breakers(), self._state.pins(now)
-        urgent = over or breakers != known.breakers or pins != known.pins
-        if force or (began >= self._rested and (urgent or began >= self._statistics_due)):
+        breakers, pins, urgent = known.breakers, known.pins, over
+        if news := force or over or version != self._version:
+            breakers, pins = self._state.breakers(), self._state.pins(now)
+            urgent = over or breakers != known.breakers or pins != known.pins
+        fresh = replace(known, taken_at=now, breakers=breakers, pins=pins, busy=busy)
+        if force or (news and began >= self._rested and (urgent or began >= self._statistics_due)):
             performance = self._state.performance(now)
             share = shares(performance, self._board)
-            self._adopt(
-                Snapshot(
-                    version=version,
-                    taken_at=now,
-                    performance=performance,
-                    breakers=breakers,
-                    pins=pins,
-                    provider_share=share,
-                )
-            )
+            self._adopt(replace(fresh, version=version, performance=performance, provider_share=share))
             self._version = version
             self._statistics_due = began + STATISTICS_S
             self._rest(began)
-        elif urgent:
-            self._adopt(replace(known, taken_at=now, breakers=breakers, pins=pins))
+        elif urgent or busy != known.busy:
+            self._adopt(fresh)
 
     def _rest(self, began: float) -> None:
         """Until when no whole snapshot is taken again, by what this one cost."""
@@ -231,6 +235,10 @@ def shares(performance: Mapping[tuple[str, str], Performance], board: Board) -> 
             calls[provider] = calls.get(provider, 0.0) + record.samples
     total = sum(calls.values()) + SETTLING_CALLS
     return {provider: count / total for provider, count in calls.items()}
+
+
+def _nobody(_: datetime) -> Mapping[str, datetime]:
+    return {}
 
 
 def _watch(boards: weakref.ref[Boards], ended: threading.Event) -> None:

@@ -11,13 +11,14 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from crew_moe.domain.decision import Infeasible
+from crew_moe.domain.access import Demands
+from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.outcome import Attempt, Completion
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.errors import ExecutionFailed
 from crew_moe.execution.completing import completion, prepare
-from crew_moe.execution.remedying import remedied
+from crew_moe.execution.remedying import downgraded
 from crew_moe.execution.route import Answer, Route
 from crew_moe.ports import ChatRequest
 
@@ -83,9 +84,13 @@ def completing(router: Router, request: RoutingRequest, chat: ChatRequest, princ
     screened = router.guards.screen(chat, pii=request.pii)
     if screened.stop is not None:
         return router.refuse(request, screened.stop)
+
+    def decide(asked: RoutingRequest, demands: Demands) -> Decision | Infeasible:
+        return router.decide(asked, for_call=True, principal=principal, demands=demands)
+
     demands, attempts, task = screened.demands, list[Attempt](), ""
+    decision = decide(request, demands)
     while True:
-        decision = router.decide(request, for_call=True, principal=principal, demands=demands)
         if isinstance(decision, Infeasible):
             if attempts:
                 raise ExecutionFailed(attempts, reason=str(decision))
@@ -99,7 +104,8 @@ def completing(router: Router, request: RoutingRequest, chat: ChatRequest, princ
             return completion(decision, whole)
         if outcome.remedy is None or outcome.attempts == ():
             raise ExecutionFailed(attempts, reason=outcome.reason)
-        request, demands = remedied(request, demands, outcome.remedy, attempts)
+        instead = downgraded(request, demands, outcome.remedy, attempts, decide)
+        request, demands, decision = instead.request, instead.demands, instead.ruling
 
 
 def _result(done: StopIteration) -> Completion | Infeasible:

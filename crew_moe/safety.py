@@ -61,7 +61,8 @@ class Safety:
     def _redacted(self, screened: Screened, vault: Vault) -> Screened:
         """The chat with placeholders, and the way back where the policy wants one."""
         messages = redact_messages(screened.chat.messages, vault, self._spans_of)
-        redacted = replace(screened, chat=replace(screened.chat, messages=tuple(messages)))
+        chat = replace(screened.chat, messages=tuple(messages))
+        redacted = replace(screened, chat=chat, redacted=len(vault))
         if not self._policy.restore:
             return redacted
         return replace(redacted, restore=partial(_restored, vault=vault), restorer=vault.restorer)

@@ -37,7 +37,7 @@ from crew_moe.domain.policy import (
     Weights,
 )
 from crew_moe.domain.registry import Registry
-from crew_moe.domain.screening import Action, Concern, DetectorChoice, ScreeningPolicy
+from crew_moe.domain.screening import Concern, DetectorChoice, ScreeningPolicy
 from crew_moe.domain.task import TaskPreference, TaskType
 from crew_moe.errors import ConfigError
 

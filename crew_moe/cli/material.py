@@ -18,7 +18,8 @@ from crew_moe.errors import ConfigError, InvalidInput
 DOCUMENT: Final = "document"
 STDIN: Final = "-"
 DEMO_DOCUMENT: Final = "incident-report.md"
-DEMO_SCRIPT: Final = Path("demo", "degraded.yaml")
+DEMO: Final = "demo"  # the folder of what goes wrong in the demonstration, and of what its policy adds
+DEMO_SCRIPT: Final = Path(DEMO, "degraded.yaml")
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)\}")  # as CrewAI reads them
 _TEXTS: Final = {AGENTS_FILE: ("role", "goal", "backstory"), TASKS_FILE: ("description", "expected_output")}
 
@@ -41,6 +42,11 @@ class Material:
     def script(self) -> Path | None:
         """What goes wrong in the demonstration; nothing does where somebody runs a crew of their own."""
         return self.folder / DEMO_SCRIPT if self.is_demo else None
+
+    @property
+    def rules(self) -> Path:
+        """The folder of the catalogue and the policy."""
+        return self.folder / DEMO if self.is_demo else self.folder
 
     def filled(self, text: str) -> str:
         """The text with its placeholders replaced."""

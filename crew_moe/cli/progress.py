@@ -45,6 +45,8 @@ class Progress:
         if event == "expert_switched":
             switch = f"{fields['from_expert']} failed ({fields['error']}), now {fields['to_expert']}"
             self._bar.update(self._task, description=f"{self._current()}: {switch}")
+        elif event == "call_held":
+            self._bar.update(self._task, description=f"{self._current()}: waits for approval {fields['approval_id']}")
 
     def task_done(self, _: object) -> None:
         """CrewAI's callback at the end of each task."""

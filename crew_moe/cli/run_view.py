@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from crew_moe.crew.reporting import CrewReport, TaskRow
     from crew_moe.domain.outcome import Attempt
 
-PASSED_OVER: Final = frozenset({ErrorClass.SKIPPED, ErrorClass.CIRCUIT_OPEN})  # nothing was sent
+NOTHING_SENT: Final = frozenset(
+    {
+        ErrorClass.CIRCUIT_OPEN,
+        ErrorClass.DENIED,
+        ErrorClass.HELD,
+        ErrorClass.NO_ROOM,
+        ErrorClass.OVER_BUDGET,
+        ErrorClass.SKIPPED,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +102,7 @@ def _cells(row: TaskRow) -> tuple[object, ...]:
         row.task,
         row.expert_id,
         row.tier,
-        sum(attempt.error not in PASSED_OVER for attempt in row.attempts),
+        sum(attempt.error not in NOTHING_SENT for attempt in row.attempts),
         f"{row.input_tokens:,}",
         f"{row.output_tokens:,}",
         usd(row.cost_usd),
@@ -104,13 +113,15 @@ def _cells(row: TaskRow) -> tuple[object, ...]:
 def _story(row: TaskRow) -> str:
     """Who was tried, in order, and why the first one was chosen."""
     tried = ", then ".join(_attempt(attempt) for attempt in row.attempts) or "nobody was tried"
-    return f"{tried}.\n{row.rationale or row.error or ABSENT}"
+    values = f"{row.redacted} personal value{'s' * (row.redacted > 1)}"
+    redacted = f"\n{values} went out as placeholders and came back in the answer." if row.redacted else ""
+    return f"{tried}.{redacted}\n{row.rationale or row.error or ABSENT}"
 
 
 def _attempt(attempt: Attempt) -> str:
     if attempt.ok:
-        return f"{attempt.expert_id} answered"
-    if attempt.error in PASSED_OVER:
+        return f"{attempt.expert_id} answered" + (f" ({attempt.detail})" if attempt.detail else "")
+    if attempt.error in NOTHING_SENT:
         return f"{attempt.expert_id} was passed over ({attempt.detail or attempt.error})"
     status = f", HTTP {attempt.status}" if attempt.status is not None else ""
     return f"{attempt.expert_id} failed ({attempt.error}{status})"
@@ -162,6 +173,7 @@ def _task_json(row: TaskRow) -> dict[str, Any]:
         "latency_ms": round(row.latency_ms, 3),
         "rationale": row.rationale,
         "decision_id": row.decision_id,
+        "redacted": row.redacted,
         "error": row.error,
     }
 

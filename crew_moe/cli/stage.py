@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import getpass
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from crew_moe.catalog import load_registry
+from crew_moe.cli.approvers import AtTerminal, Standing
 from crew_moe.cli.options import MEMORY, open_router
 from crew_moe.domain.expert import Expert, Status
 from crew_moe.errors import InvalidInput
 from crew_moe.settings import has_credentials, read_settings
+
+DUTY_OFFICER: Final = (
+    "Calls that a person must approve are approved by the demonstration's duty officer, who always says yes."
+)
 
 if TYPE_CHECKING:
     from crew_moe.cli.material import Material
@@ -43,13 +50,15 @@ def simulated_stage(
     cues = load_script(script or material.script, registry)
     with (
         simulate(cues, registry=registry) as simulation,
-        open_router(material.folder, state, base_url=simulation.base_url, sink=sink) as router,
+        open_router(material.rules, state, base_url=simulation.base_url, sink=sink) as router,
     ):
+        _find_approver(router, state, demo=material.is_demo)
+        notices = _simulated_notices(cues)
         yield Stage(
             router=router,
             simulated=True,
             experts=tuple(router.registry),
-            notices=_simulated_notices(cues),
+            notices=(*notices, DUTY_OFFICER) if material.is_demo else notices,
             state=_kept(state),
         )
 
@@ -57,11 +66,24 @@ def simulated_stage(
 @contextmanager
 def live_stage(material: Material, state: str | None, sink: EventSink) -> Iterator[Stage]:
     """The real providers, as far as their keys are set. Raises InvalidInput when no expert can be called."""
-    with open_router(material.folder, state, live=True, sink=sink) as router:
+    with open_router(material.rules, state, live=True, sink=sink) as router:
+        _find_approver(router, state)
         experts = callable_experts(router.registry)
         yield Stage(
             router=router, simulated=False, experts=experts, notices=live_notices(router.registry), state=_kept(state)
         )
+
+
+def _find_approver(router: Router, state: str | None, *, demo: bool = False) -> None:
+    """Somebody who answers when a call is held: the demonstration's officer, the person at the terminal, or nobody."""
+    desk = router.guards.desk
+    if demo:
+        desk.attach(Standing(desk=desk, approve=True, name="duty officer", why="part of the demonstration"))
+    elif sys.stdin.isatty() and sys.stderr.isatty():
+        desk.attach(AtTerminal(desk=desk, name=getpass.getuser()))
+    elif _kept(state) is None:
+        why = "nobody can answer: there is no terminal, and the state is in memory"
+        desk.attach(Standing(desk=desk, approve=False, name="crew-moe run", why=why))
 
 
 def callable_experts(experts: Iterable[Expert]) -> tuple[Expert, ...]:

@@ -20,7 +20,7 @@ from crew_moe.domain.expert import Expert
 from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.execution.clearance import Remedy
-from crew_moe.execution.remedying import remedied
+from crew_moe.execution.remedying import TURNED_AWAY, downgraded
 from crew_moe.execution.route import Route
 
 if TYPE_CHECKING:
@@ -82,9 +82,11 @@ class Assigner:
         Where the gate or a budget stood in the way, for less.
         """
         request, demands = order.request(), order.screened.demands
-        if remedy is not None:
-            request, demands = remedied(request, demands, remedy, attempts)
-        ruling = self._ruling(request, demands)
+        if remedy is None:
+            ruling = self._ruling(request, demands)
+        else:
+            instead = downgraded(request, demands, remedy, attempts, self._ruling)
+            request, demands, ruling = instead.request, instead.demands, instead.ruling
         if isinstance(ruling, Infeasible):
             return ruling
         left = self._untried(ruling, attempts, order)
@@ -182,7 +184,7 @@ class Assigner:
         """
         registry, named = self._router.registry, order.block.fallbacks
         failed = {row.expert_id for row in attempts}
-        down = {registry[expert_id].provider for expert_id in failed}
+        down = {registry[row.expert_id].provider for row in attempts if row.error not in TURNED_AWAY}
         too_small = [registry[row.expert_id].context_window for row in attempts if row.error is _OVERFLOW]
         window = max(too_small, default=0)
         left = [

@@ -118,10 +118,6 @@ def _refuse_what_can_not_run(block: RoutingBlock, where: str) -> None:
         raise NotAvailable("parallel", where=where)
     if block.verify is not None:
         raise NotAvailable("verify", where=where)
-    if block.approval is not None:
-        raise NotAvailable("approval", where=where)
-    if block.data.pii in ("redact", "deny"):
-        raise NotAvailable(f"data.pii: {block.data.pii}", where=where)
 
 
 def check_names(block: Mapping[str, Any], registry: Registry, policy: Policy, *, file: str, key: str) -> None:

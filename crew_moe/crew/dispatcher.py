@@ -35,6 +35,7 @@ from crew_moe.domain.money import to_nano, to_usd
 from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.usage import Usage
 from crew_moe.errors import ExecutionFailed
+from crew_moe.execution.remedying import TURNED_AWAY
 from crew_moe.execution.route import Answer, Route
 from crew_moe.execution.screened import Restorer
 from crew_moe.execution.trail import StopReason
@@ -92,7 +93,8 @@ class _Tally:
         last = self.attempts[-1] if self.attempts else None
         for attempt in attempts:
             if last is not None and last.expert_id != attempt.expert_id:
-                self.switches.append(_switch(last.expert_id, attempt.expert_id, str(last.error), fallback=True))
+                failed = last.error not in TURNED_AWAY
+                self.switches.append(_switch(last.expert_id, attempt.expert_id, str(last.error), fallback=failed))
             elif last is None and previous not in (None, attempt.expert_id):
                 self.switches.append(_switch(str(previous), attempt.expert_id, reason, fallback=False))
             self.attempts.append(attempt)
@@ -239,6 +241,7 @@ class Dispatcher:
             usage=_usage(tally.attempts),
             cost_usd=to_usd(_known_nano(tally.attempts)),
             latency_ms=(perf_counter() - tally.began) * 1000.0,
+            redacted=order.screened.redacted,
             error=None if error is None else str(error),
         )
         self.journal.add(record)

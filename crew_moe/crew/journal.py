@@ -41,7 +41,9 @@ class Switch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
-    """One call of one seat. `expert_id` is who answered, None when nobody did; `run` numbers task executions."""
+    """One call of one seat. `expert_id` is who answered, None when nobody did; `run` numbers task executions; `redacted`
+    counts the values that went out as placeholders.
+    """
 
     run: int
     label: str
@@ -56,6 +58,7 @@ class CallRecord:
     usage: Usage
     cost_usd: Decimal
     latency_ms: float
+    redacted: int = 0
     error: str | None = None
 
     @property

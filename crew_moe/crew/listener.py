@@ -12,13 +12,13 @@ from typing import Any
 from crewai.events.base_events import BaseEvent
 from crewai.events.event_bus import crewai_event_bus
 from crewai.events.types.llm_events import LLMCallCompletedEvent
-from crewai.types.usage_metrics import UsageMetrics
 
 from crew_moe.crew.current import dispatcher_now
 from crew_moe.crew.journal import UnroutedCall
 from crew_moe.crew.prices import price_usd
 from crew_moe.crew.routed_llm import RoutedLLM
 from crew_moe.domain.usage import Usage
+from crew_moe.execution.usage import counted
 
 
 def listen() -> None:
@@ -30,13 +30,7 @@ def _completed(source: Any, event: BaseEvent) -> None:
     dispatcher = dispatcher_now()
     if dispatcher is None or isinstance(source, RoutedLLM) or not isinstance(event, LLMCallCompletedEvent):
         return
-    told = UsageMetrics.from_provider_dict(event.usage or {})
-    usage = Usage(
-        input_tokens=told.prompt_tokens if told else 0,
-        output_tokens=told.completion_tokens if told else 0,
-        cached_tokens=told.cached_prompt_tokens if told else 0,
-        reasoning_tokens=told.reasoning_tokens if told else 0,
-    )
+    usage = counted(event.usage or {}) or Usage()
     model = event.model or "unknown"
     who = event.agent_role or "crew"
     dispatcher.router.sink.emit("unrouted_call", who=who, model=model, task=event.task_name)

@@ -1,6 +1,6 @@
 """Experts whose `transport` is native: reached by CrewAI's own classes (Anthropic, Gemini, Bedrock) behind our port.
 
-Each call works on a copy of the model with counters of its own, which shares the SDK's connections; the SDK's retries
+Each call works on a copy of the model with a count of its own, which shares the SDK's connections; the SDK's retries
 and CrewAI's are off, and the copy emits no events, for the seat that called has emitted them already.
 """
 
@@ -30,6 +30,7 @@ from crew_moe.execution.conversation import instruct, said
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.stops import cut
 from crew_moe.execution.transports import Transports
+from crew_moe.execution.usage import counted
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
 from crew_moe.settings import api_key, base_url
 
@@ -135,19 +136,19 @@ class _Work:
 
     def _answer(self) -> ChatReply:
         request = self._request
-        llm = self._own_copy()
+        tally = _Tally()
+        llm = self._own_copy(tally)
         # The undecorated method: CrewAI's wrapper would repeat a call that was refused for its rate.
         call = inspect.unwrap(type(llm).call)
         with llm_call_context():
             answer = call(llm, messages=self._messages(), tools=[dict(tool) for tool in request.tools] or None)
-        usage = _usage(llm)
         if isinstance(answer, list):
-            return ChatReply(text="", tool_calls=_tool_calls(answer), finish_reason="tool_calls", usage=usage)
+            return ChatReply(text="", tool_calls=_tool_calls(answer), finish_reason="tool_calls", usage=tally.usage)
         if not answer:
-            raise CallFailed(ErrorClass.MALFORMED, "an empty answer")
-        return ChatReply(text=cut(str(answer), request.stop), usage=usage, model=self._expert.provider_model)
+            raise CallFailed(ErrorClass.MALFORMED, "an empty answer", usage=tally.usage if tally.told else None)
+        return ChatReply(text=cut(str(answer), request.stop), usage=tally.usage, model=self._expert.provider_model)
 
-    def _own_copy(self) -> BaseLLM:
+    def _own_copy(self, tally: _Tally) -> BaseLLM:
         request, takes = self._request, self._expert.parameters
         llm = _model(self._expert, api_key(self._expert), base_url(self._expert)).model_copy(
             update={
@@ -157,7 +158,7 @@ class _Work:
                 "stream": self._stream,
             }
         )
-        llm._token_usage = dict.fromkeys(llm._token_usage, 0)
+        object.__setattr__(llm, "_track_token_usage_internal", tally.add)
         for name in _EVENTS:
             object.__setattr__(llm, name, _silent)
         if self._stream:
@@ -209,14 +210,19 @@ def _arguments(given: Any) -> str:
     return given if isinstance(given, str) else json.dumps(given)
 
 
-def _usage(llm: BaseLLM) -> Usage:
-    counted = llm._token_usage
-    return Usage(
-        input_tokens=counted["prompt_tokens"],
-        output_tokens=counted["completion_tokens"],
-        cached_tokens=counted["cached_prompt_tokens"],
-        reasoning_tokens=counted["reasoning_tokens"],
-    )
+class _Tally:
+    """Counts what a call takes, from the words of the SDK: CrewAI's own counters leave out parts that are billed."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.told = False
+
+    def add(self, told: Mapping[str, Any]) -> None:
+        """Stands in for the method by which CrewAI's models count; one call may bring several answers."""
+        usage = counted(told)
+        if usage is not None:
+            self.usage += usage
+            self.told = True
 
 
 def _late(timeout_s: float) -> CallFailed:

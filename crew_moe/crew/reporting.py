@@ -22,7 +22,9 @@ MAIN_SEATS = (SeatKind.AGENT, SeatKind.MANAGER)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRow:
-    """One execution of one task, delegated and guardrail calls included. `expert_id` gave its last answer."""
+    """One execution of one task, delegated and guardrail calls included. `expert_id` gave its last answer; `redacted`
+    values went out as placeholders.
+    """
 
     task: str
     expert_id: str | None
@@ -36,6 +38,7 @@ class TaskRow:
     rationale: str
     decision_id: str | None
     switches: tuple[Switch, ...]
+    redacted: int
     error: str | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -138,6 +141,7 @@ def _task_row(calls: Sequence[CallRecord]) -> TaskRow:
         rationale=last.rationale,
         decision_id=last.decision_id,
         switches=_switches(calls),
+        redacted=max(call.redacted for call in calls),
         error=last.error,
     )
 

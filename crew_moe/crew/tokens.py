@@ -14,6 +14,7 @@ def usage_fields(usage: Usage) -> dict[str, int]:
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
         "cached_prompt_tokens": usage.cached_tokens,
+        "cache_creation_tokens": usage.cache_write_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
     }
 

@@ -8,9 +8,10 @@ from typing import Any, Final
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.failure import CallFailed, classify_error
-from crew_moe.execution.reply import arguments_of, assemble, calls_of, parse_object, text_of_content, usage_of
+from crew_moe.execution.reply import arguments_of, assemble, calls_of, parse_object, text_of_content
 from crew_moe.execution.sse import EventDecoder
 from crew_moe.execution.stops import StopCutter
+from crew_moe.execution.usage import usage_of
 from crew_moe.ports import ChatChunk
 
 DONE: Final = "[DONE]"

@@ -20,7 +20,6 @@ from crew_moe.domain.verdict import Verdict
 from crew_moe.errors import StateError
 from crew_moe.execution.cashier import Cashier
 from crew_moe.execution.errand import Errand
-from crew_moe.execution.spend import output_room
 from crew_moe.execution.turnstile import Turnstile
 from crew_moe.gating.gatekeeper import Admission, Gatekeeper
 from crew_moe.ports import Clock
@@ -30,7 +29,10 @@ RECUTS: Final = 3  # how often an answer is shortened to what a budget has left,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """One call that somebody wants to make: sizes in tokens; `cap` is the longest answer, `least` the shortest."""
+    """One call that somebody wants to make: sizes in tokens; `cap` is the longest answer, `least` the shortest.
+
+    `audio` and `images` tell whether it has any.
+    """
 
     expert: Expert
     errand: Errand
@@ -40,6 +42,16 @@ class Asking:
     least: int
     time_s: float
     note: str
+    audio: bool = False
+    images: bool = False
+
+    def worst_nano(self, cap: int) -> int:
+        """The most that the call may cost with an answer of `cap` tokens, in nano-USD."""
+        return self.expert.worst_nano(self.bound, cap, audio=self.audio, images=self.images)
+
+    def room(self, left_nano: int) -> int | None:
+        """The longest answer that this much money pays for; None: answers are free."""
+        return self.expert.output_room(left_nano, self.bound, audio=self.audio, images=self.images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,14 +149,13 @@ class Barrier:
         context, expert = asking.errand.context, asking.expert
         if context is None:
             return None
-        worst_nano = expert.charge_nano(asking.bound, asking.cap)
         admission = self.gatekeeper.admit(
             replace(
                 context,
                 expert_id=expert.expert_id,
                 provider=expert.provider,
                 tier=expert.tier,
-                max_cost_usd=max(context.max_cost_usd, to_usd(worst_nano)),
+                max_cost_usd=max(context.max_cost_usd, to_usd(asking.worst_nano(asking.cap))),
                 left=self.cashier.left(asking.errand),
                 now=self.clock.now(),
             )
@@ -153,13 +164,13 @@ class Barrier:
 
     def _reserve(self, asking: Asking) -> Clearance | Withheld:
         """Money for the worst case; the answer is cut to what is left, never below the least that is worth a call."""
-        expert, cap, tries = asking.expert, asking.cap, 0
+        cap, tries = asking.cap, 0
         while True:
-            worst, tries = expert.charge_nano(asking.bound, cap), tries + 1
+            worst, tries = asking.worst_nano(cap), tries + 1
             found = self.cashier.reserve(asking.errand, worst, time_s=asking.time_s, note=asking.note)
             if not isinstance(found, Refusal):
                 return Clearance(cap=cap, worst_nano=worst, reservation=found)
-            room = output_room(expert, asking.bound, to_nano(found.available))
+            room = asking.room(to_nano(found.available))
             hopeless = found.reason is not RefusalReason.LIMIT or room is None or room < asking.least
             if hopeless or tries > RECUTS:
                 return self._short(found)

@@ -6,15 +6,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from crew_moe.domain.expert import Expert
+from crew_moe.domain.meter import Told
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.execution.assembler import Assembler
 from crew_moe.execution.conversation import said
 from crew_moe.execution.failure import CallFailed, classify
 from crew_moe.execution.payload import encode, payload
+from crew_moe.execution.rate_headers import limits_told
 from crew_moe.execution.reply import parse_reply
 from crew_moe.execution.wire import Exchange, Wire
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
@@ -59,7 +62,7 @@ class OpenAIClient:
             while not parts.done and (piece := _wait(exchange.read())):
                 if text := parts.feed(piece):
                     yield ChatChunk(text=text)
-            yield parts.finish()
+            yield call.last(exchange, parts)
             _wait(exchange.finish())
         finally:
             exchange.close()
@@ -76,7 +79,7 @@ class OpenAIClient:
             while not parts.done and (piece := await asyncio.wrap_future(exchange.read())):
                 if text := parts.feed(piece):
                     yield ChatChunk(text=text)
-            yield parts.finish()
+            yield call.last(exchange, parts)
             await asyncio.wrap_future(exchange.finish())
         finally:
             exchange.close()
@@ -110,12 +113,18 @@ class _Call:
         if not 200 <= exchange.status < 300:
             now = datetime.now(UTC)
             raise classify(exchange.status, exchange.headers, body, now=now, private=self._private())
-        return parse_reply(body, stop=self._request.stop, private=self._private())
+        reply = parse_reply(body, stop=self._request.stop, private=self._private())
+        return replace(reply, limits=_limits(exchange))
 
     def chunk(self, exchange: Exchange, body: bytes) -> ChatChunk:
         """The same as the only piece of a stream."""
         reply = self.reply(exchange, body)
         return ChatChunk(text=reply.text, reply=reply)
+
+    def last(self, exchange: Exchange, parts: Assembler) -> ChatChunk:
+        """The last piece of a stream, with the whole."""
+        chunk = parts.finish()
+        return replace(chunk, reply=chunk.reply and replace(chunk.reply, limits=_limits(exchange)))
 
     def assembler(self) -> Assembler:
         return Assembler(stop=self._request.stop, private=self._private())
@@ -130,6 +139,10 @@ class _Call:
         if self._key:
             yield self._key
         yield from said(self._request.messages)
+
+
+def _limits(exchange: Exchange) -> tuple[Told, ...]:
+    return limits_told(exchange.headers, datetime.now(UTC))
 
 
 def _headers(key: str | None) -> dict[str, str]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Final
 
 from crew_moe.domain.meter import Told
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.detail import scrub, tell
+from crew_moe.execution.rate_headers import limits_told, retry_after_ms
 
 _CODES: Final[Mapping[str, ErrorClass]] = {
     "context_length_exceeded": ErrorClass.CONTEXT_OVERFLOW,
@@ -118,7 +118,10 @@ def classify(
     status: int, headers: Mapping[str, str], body: bytes, *, now: datetime, private: Iterable[str] = ()
 ) -> CallFailed:
     """The failure that an answer with an error status tells. Header names in lower case (or a case-blind mapping)."""
-    return _failure(status, _error_of(_json(body)), private, retry_after_ms(headers, now))
+    failure = _failure(status, _error_of(_json(body)), private)
+    failure.retry_after_ms = retry_after_ms(headers, now)
+    failure.limits = limits_told(headers, now)
+    return failure
 
 
 def classify_error(error: object, *, private: Iterable[str] = ()) -> CallFailed:
@@ -126,26 +129,10 @@ def classify_error(error: object, *, private: Iterable[str] = ()) -> CallFailed:
     fields = error if isinstance(error, Mapping) else {"message": str(error)}
     code = fields.get("code")
     status = code if isinstance(code, int) and 300 <= code < 600 else 500
-    return _failure(status, fields, private, None)
+    return _failure(status, fields, private)
 
 
-def retry_after_ms(headers: Mapping[str, str], now: datetime) -> float | None:
-    """How long the provider asks us to wait, in ms: `retry-after-ms`, or `Retry-After` in seconds or as a date.
-
-    A date is read against the answer's own `Date`, where it has one: clocks differ between machines.
-    """
-    for name, factor in (("retry-after-ms", 1.0), ("retry-after", 1000.0)):
-        value = headers.get(name, "").strip()
-        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
-            return float(value) * factor
-    at = _date(headers.get("retry-after", ""))
-    if at is None:
-        return None
-    since = _date(headers.get("date", "")) or now
-    return max(0.0, (at - since).total_seconds() * 1000.0)
-
-
-def _failure(status: int, error: Mapping[str, Any], private: Iterable[str], wait_ms: float | None) -> CallFailed:
+def _failure(status: int, error: Mapping[str, Any], private: Iterable[str]) -> CallFailed:
     names = [name for key in ("code", "type", "status") if (name := _name(error.get(key)))]
     message = str(error.get("message") or "")
     told = next(iter(names), "")
@@ -155,7 +142,6 @@ def _failure(status: int, error: Mapping[str, Any], private: Iterable[str], wait
         _class_of(status, names, message),
         ": ".join(scrub(part) for part in parts if part),
         status=status,
-        retry_after_ms=wait_ms,
     )
 
 
@@ -190,11 +176,3 @@ def _json(body: bytes) -> object:
 def _name(value: object) -> str:
     """A machine-readable name, or nothing: free text is the message's business."""
     return value if isinstance(value, str) and _NAME.fullmatch(value) else ""
-
-
-def _date(value: str) -> datetime | None:
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

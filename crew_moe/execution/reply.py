@@ -10,6 +10,7 @@ from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.failure import CallFailed, classify_error
 from crew_moe.execution.stops import cut
+from crew_moe.execution.usage import usage_of
 from crew_moe.ports import ChatReply
 
 
@@ -78,27 +79,6 @@ def parse_object(text: str) -> Mapping[str, Any]:
     return data
 
 
-def usage_of(data: Mapping[str, Any]) -> Usage | None:
-    """Tokens as the provider counted them; None when it told none, or nonsense.
-
-    Some count thinking outside of `completion_tokens` but within `total_tokens`: what the total holds beyond prompt
-    and completion was written by the model and is billed as output.
-    """
-    told = data.get("usage")
-    if not isinstance(told, Mapping):
-        return None
-    prompt, completion = _count(told.get("prompt_tokens")), _count(told.get("completion_tokens"))
-    if prompt is None or completion is None:
-        return None
-    output = max(completion, (_count(told.get("total_tokens")) or 0) - prompt)
-    return Usage(
-        input_tokens=prompt,
-        output_tokens=output,
-        cached_tokens=min(_detail(told, "prompt_tokens_details", "cached_tokens"), prompt),
-        reasoning_tokens=min(_detail(told, "completion_tokens_details", "reasoning_tokens"), output),
-    )
-
-
 def text_of_content(content: object) -> str | None:
     """The text of an answer's content: a string, or the text parts of a list; None where there is none."""
     if isinstance(content, str):
@@ -127,13 +107,3 @@ def _whole(call: Mapping[str, Any], index: int) -> Mapping[str, Any]:
         raise CallFailed(ErrorClass.MALFORMED, "a tool call without a name")
     named = {"name": name, "arguments": arguments_of(function) or "{}"}
     return {"id": str(call.get("id") or f"call{index:05d}"), "type": "function", "function": named}
-
-
-def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:
-    details = usage.get(group)
-    return (_count(details.get(name)) or 0) if isinstance(details, Mapping) else 0
-
-
-def _count(value: object) -> int | None:
-    """A count of tokens; nonsense (negative, a word, a truth value) is no count."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -22,7 +22,7 @@ from crew_moe.execution.clearance import Asking, Barrier, Clearance, Remedy, Wit
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.plan import least_output, output_cap, planned
 from crew_moe.execution.route import Answer, Route
-from crew_moe.execution.spend import estimated_usage, output_bound, size_of
+from crew_moe.execution.spend import estimated_usage, output_bound, size_of, worst_nano
 from crew_moe.execution.trail import REACTIONS, Call, Skip, Stop, StopReason, Wait
 from crew_moe.ports import ChatReply, ChatRequest, Clock, EventSink
 
@@ -154,6 +154,8 @@ class Run:
             least=least_output(expert, route, chat, limits),
             time_s=call.timeout_ms / 1000.0,
             note=route.decision_id,
+            audio=self._size.audio,
+            images=self._size.images > 0,
         )
 
     def _ask(self, expert: Expert, call: Call, clearance: Clearance) -> Ask:
@@ -209,7 +211,7 @@ class Run:
             ask.expert.bill_nano(whole.usage)
             if told
             # Nobody told what it took, so it is charged for as much as it can have been.
-            else ask.expert.charge_nano(self._size.bound, output_bound(reply))
+            else worst_nano(ask.expert, self._size, output_bound(reply))
         )
         self._around.barrier.close(ask.clearance, charge_nano=charge, usage=whole.usage)
         detail = "; ".join(filter(None, (ask.clearance.note, "" if told else ESTIMATED)))

@@ -44,7 +44,8 @@ def _as_it_is(reply: ChatReply) -> ChatReply:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screened:
     """A chat that was looked at. `scores` holds the worst of each concern, `hold` that a person must be asked first;
-    `restore` puts the true values back into an answer, `restorer` into pieces of a streamed one.
+    `redacted` counts the values that go out as placeholders, `restore` puts them back into an answer, `restorer` into
+    pieces of a streamed one.
     """
 
     chat: ChatRequest
@@ -52,5 +53,6 @@ class Screened:
     scores: Mapping[Concern, float] = field(default_factory=dict)
     hold: bool = False
     stop: Stop | None = None
+    redacted: int = 0
     restore: Callable[[ChatReply], ChatReply] = _as_it_is
     restorer: Callable[[], Restorer] = AsItIs

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from crew_moe.domain.expert import Expert
-from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
 from crew_moe.domain.usage import Usage
 from crew_moe.ports import ChatReply, ChatRequest
 
@@ -22,14 +21,16 @@ IMAGE_TOKENS: Final = 1_000
 MAX_IMAGE_TOKENS: Final = 50_000
 """No provider counts more for one image: gpt-4o-mini in high detail takes 2,833 + 8 tiles x 5,667 = 48,169."""
 _IMAGES: Final = frozenset({"image_url", "input_image", "image"})
+_AUDIO: Final = frozenset({"input_audio", "audio"})
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much a request sends: bytes of JSON (images left out), and images."""
+    """How much a request sends: bytes of JSON (images left out), images, and whether there is audio, sent or wanted."""
 
     bytes: int
     images: int
+    audio: bool = False
 
     @property
     def bound(self) -> int:
@@ -43,16 +44,19 @@ class Size:
 
 
 def size_of(request: ChatRequest) -> Size:
-    images = sum(_is_image(part) for message in request.messages for part in _parts(message))
+    parts = [part for message in request.messages for part in _parts(message)]
     messages = [{**message, "content": _without_images(message)} for message in request.messages]
-    return Size(sum(map(_json_bytes, filter(None, (messages, request.tools, request.response_format)))), images)
+    sent = (messages, request.tools, request.response_format, request.extra)
+    return Size(
+        bytes=sum(map(_json_bytes, filter(None, sent))),
+        images=sum(_is_of(_IMAGES, part) for part in parts),
+        audio=any(_is_of(_AUDIO, part) for part in parts) or "audio" in (request.extra.get("modalities") or ()),
+    )
 
 
-def output_room(expert: Expert, bound: int, left_nano: int) -> int | None:
-    """Output tokens that `left_nano` pays for once the input is paid; None: as many as one likes, output is free."""
-    per_token = expert.output_usd_per_mtok * NANO_PER_TOKEN_AT_1_USD_PER_MTOK
-    left = left_nano - expert.charge_nano(bound, 0)
-    return max(0, int(left // per_token)) if per_token else None
+def worst_nano(expert: Expert, size: Size, output_tokens: int) -> int:
+    """The most that a call of this size may cost with an answer of `output_tokens`, in nano-USD."""
+    return expert.worst_nano(size.bound, output_tokens, audio=size.audio, images=size.images > 0)
 
 
 def estimated_usage(size: Size, reply: ChatReply) -> Usage:
@@ -71,7 +75,9 @@ def _json_bytes(value: object) -> int:
 
 def _without_images(message: Mapping[str, Any]) -> object:
     content = message.get("content")
-    return content if isinstance(content, str) else [part for part in _parts(message) if not _is_image(part)] or None
+    return (
+        content if isinstance(content, str) else [part for part in _parts(message) if not _is_of(_IMAGES, part)] or None
+    )
 
 
 def _parts(message: Mapping[str, Any]) -> Sequence[object]:
@@ -79,5 +85,5 @@ def _parts(message: Mapping[str, Any]) -> Sequence[object]:
     return content if isinstance(content, list | tuple) else ()
 
 
-def _is_image(part: object) -> bool:
-    return isinstance(part, Mapping) and part.get("type") in _IMAGES
+def _is_of(kinds: frozenset[str], part: object) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in kinds

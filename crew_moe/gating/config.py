@@ -14,29 +14,25 @@ gate:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from inspect import Parameter, signature
-from types import GenericAlias
-from typing import Annotated, Any, Final, Unpack, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crew_moe.domain.complaint import complaint
 from crew_moe.domain.expert import Tier
-from crew_moe.domain.verdict import Ruling
 from crew_moe.errors import ConfigError, InvalidInput
 from crew_moe.gating.approval import Approver, Desk
 from crew_moe.gating.catalogue import Maker, find
-from crew_moe.gating.checks import CheckOptions
-from crew_moe.gating.consequence import DENY, OnHoldTimeout, Otherwise, downgrade, hold
+from crew_moe.gating.consequence import OnHoldTimeout
 from crew_moe.gating.gate import Check, Gate, Metered
 from crew_moe.gating.gatekeeper import Gatekeeper
 from crew_moe.gating.names import MAX_NAME_CHARS, plain_name
+from crew_moe.gating.signature import Signature
 from crew_moe.ports import Approvals, Clock, DecisionLog, EventSink, Meters
 
 FILE: Final = "policy.yaml"
 SECTION: Final = "gate"
 MAX_CHECKS: Final = 100
-WAYS: Final = ("deny", "hold", "downgrade", "a mapping {downgrade: TIER} or {hold: [ROLES]}")
 
 Role = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
 
@@ -133,29 +129,29 @@ def _made(name: str, given: Any) -> Check | Metered:
             raise InvalidInput("this check takes no arguments", where=name)
         return maker
     try:
-        model, rest = _arguments(maker)
+        signature = Signature.of(maker)
     except Exception as error:  # noqa: BLE001 - the annotations may be somebody else's, and lead anywhere
         problem = type(error).__name__
     else:
-        return _called(name, maker, _read(name, model, rest, given), rest)
+        return _called(name, maker, signature, _read(name, signature, given))
     raise InvalidInput(f"what this check takes can't be read: {problem}", where=name)
 
 
-def _read(name: str, model: type[BaseModel], rest: str | None, given: Any) -> dict[str, Any]:
+def _read(name: str, signature: Signature, given: Any) -> dict[str, Any]:
     """The arguments that YAML gives, by name."""
     if not isinstance(given, Mapping):
-        given = _spelled_out(model, rest, given)
+        given = signature.spelled_out(given)
     try:
-        return dict(model.model_validate(given))
+        return dict(signature.model.model_validate(given))
     except ValidationError as error:
-        what, where, value, allowed = complaint(error, model)
+        what, where, value, allowed = complaint(error, signature.model)
     raise InvalidInput(what, where=f"{name}.{where}" if where else name, value=value, allowed=allowed)
 
 
-def _called(name: str, maker: Maker, arguments: dict[str, Any], rest: str | None) -> Check | Metered:
-    """What the maker makes of its arguments; `rest` is the one that it takes as *arguments."""
+def _called(name: str, maker: Maker, signature: Signature, arguments: dict[str, Any]) -> Check | Metered:
+    """What the maker makes of its arguments."""
     given = {key: value for key, value in arguments.items() if value is not None}
-    several = given.pop(rest, []) if rest else []
+    several = given.pop(signature.rest, []) if signature.rest else []
     try:
         made = maker(*several, **given)
     except InvalidInput as error:
@@ -168,62 +164,3 @@ def _called(name: str, maker: Maker, arguments: dict[str, Any], rest: str | None
             return made
         wrong = InvalidInput(f"the check is a {type(made).__name__}, no check", where=name)
     raise wrong
-
-
-def _spelled_out(model: type[BaseModel], rest: str | None, given: Any) -> dict[str, Any]:
-    """`name: value` means the first argument; a list means *arguments."""
-    if given is None:
-        return {}
-    first = rest or next((name for name in model.model_fields if name not in _OPTIONS), None)
-    if first is None:
-        raise InvalidInput("takes a mapping", allowed=sorted(model.model_fields))
-    return {first: given if first != rest or isinstance(given, list) else [given]}
-
-
-def _arguments(maker: Maker) -> tuple[type[BaseModel], str | None]:
-    """What YAML may give a maker, read from its annotations, and the name of its *arguments if it has some."""
-    hints = get_type_hints(maker, include_extras=True)
-    fields: dict[str, Any] = {}
-    rest = None
-    for name, parameter in signature(maker).parameters.items():
-        hint = hints.get(name, Any)
-        if parameter.kind is Parameter.VAR_POSITIONAL:
-            rest = name
-            fields[name] = (GenericAlias(list, (hint,)), ...)
-        elif parameter.kind is Parameter.VAR_KEYWORD:
-            fields |= {option: (_OPTIONS[option], None) for option in _options(hint)}
-        else:
-            fields[name] = (hint, ... if parameter.default is Parameter.empty else parameter.default)
-    model: type[BaseModel] = create_model(maker.__name__, __config__=_STRICT, **fields)
-    return model, rest
-
-
-def _options(hint: Any) -> tuple[str, ...]:
-    """The names in `**options: Unpack[...]`."""
-    table = get_args(hint)[0] if get_origin(hint) is Unpack else CheckOptions
-    return tuple(name for name in _OPTIONS if name in get_type_hints(table))
-
-
-def _otherwise(given: object) -> Otherwise:
-    """`deny`, `hold`, `downgrade`, `{downgrade: TIER}`, `{hold: [ROLES]}`."""
-    if isinstance(given, Otherwise):
-        return given
-    way, detail = next(iter(given.items())) if isinstance(given, Mapping) and len(given) == 1 else (given, None)
-    match way:
-        case Ruling.DENY if detail is None:
-            return DENY
-        case Ruling.DOWNGRADE:
-            return downgrade(detail)
-        case Ruling.HOLD if detail is None or isinstance(detail, list):
-            return hold(*(plain_name(role, where="hold") for role in detail or ()))
-    raise InvalidInput("is no consequence of a check", value=way, allowed=WAYS)
-
-
-_STRICT: Final = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
-_OPTIONS: Final[Mapping[str, Any]] = {
-    "otherwise": Annotated[Any, BeforeValidator(_otherwise)],
-    "name": str | None,
-    "reason": str | None,
-    "for_all": bool | None,
-    "lasting": bool | None,
-}

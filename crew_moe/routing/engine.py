@@ -13,7 +13,7 @@ from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Group, Infeasible
 from crew_moe.domain.features import Features
 from crew_moe.domain.request import RoutingRequest
-from crew_moe.errors import InvalidRequest, NotAvailable, UnknownExpert
+from crew_moe.errors import InvalidRequest, UnknownExpert
 from crew_moe.ports import StrategyContext
 from crew_moe.routing.board import Board
 from crew_moe.routing.choice import Choice, choose_by, choose_highest, is_greedy
@@ -86,9 +86,7 @@ def lane_for(
 
 
 def check_names(request: RoutingRequest, board: Board) -> None:
-    """Raise for a strategy, provider or expert that does not exist, and for a rule that can't be kept yet."""
-    if request.pii in ("redact", "deny"):
-        raise NotAvailable(f"pii: {request.pii}", where="pii")
+    """Raise for a strategy, provider or expert that does not exist."""
     for name in request.preferred_providers:
         if name not in board.columns.providers:
             raise InvalidRequest(

@@ -52,7 +52,7 @@ class Terms(NamedTuple):
 
 
 Shift = tuple[int, int, int, int]
-"""What moves in a bucket: settled, reserved, overrun, lapsed. A plain tuple, made once per call."""
+"""What moves in a bucket: settled, reserved, overrun, lapsed. A plain tuple, made with every call."""
 
 
 @dataclass(slots=True)
@@ -78,15 +78,14 @@ class Bucket:
     def has_ended(self, now: datetime) -> bool:
         return self.ends_at is not None and now >= self.ends_at
 
-    def move(self, shift: Shift) -> None:
+    def move(self, settled: int, reserved: int, overrun: int, lapsed: int) -> None:
         """Apply one shift; an overrun blocks."""
-        settled, reserved, overrun, lapsed = shift
         self.settled += settled
         self.reserved += reserved
-        self.overrun += overrun
-        self.lapsed += lapsed
-        if overrun:
-            self.blocked = True
+        if overrun or lapsed:
+            self.overrun += overrun
+            self.lapsed += lapsed
+            self.blocked = self.blocked or overrun > 0
 
     def check(self, more: int) -> None:
         """Raises InvalidInput where it would carry more than can be counted."""

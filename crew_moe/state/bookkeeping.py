@@ -184,19 +184,18 @@ class BookLedger(ABC):
     def _reserve(self, order: given.Order) -> tuple[Reservation, ...] | Refusal:
         with self._books() as books:
             found = books.accounts(order.scopes, order.ceilings)
-            refused = refusal(found, sum(order.nanos))
+            nano = sum(order.nanos)
+            refused = refusal(found, nano)
             if refused is not None:
                 return refused
             buckets = [account.bucket for account in found]
+            for bucket in buckets:
+                bucket.reserved += nano
             until = books.now + order.lease
-            records = []
-            for nano in order.nanos:
-                record = Record(books.new_key(), order.scopes, buckets, nano, until, order.note)
-                record.hold()
-                records.append(record)
+            records = [Record(books.new_key(), order.scopes, buckets, one, until, order.note) for one in order.nanos]
             books.add(records)
             standing = standings(found)
-        return tuple([ledger.reservation(record, standing) for record in records])
+        return tuple([Reservation(record.key, order.scopes, record.nano, until, standing) for record in records])
 
     def _end(self, key: str, spent: int, phase: Phase) -> Settlement:
         with self._books() as books:

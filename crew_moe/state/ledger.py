@@ -23,6 +23,8 @@ from crew_moe.errors import InvalidInput
 from crew_moe.state.accounts import CORRIGIBLE, Account, Bucket, Shift, standings
 
 REMEMBERED: Final = timedelta(days=1)  # how long an ending is known, so that a repeated one changes nothing
+_HELD: Final = Phase.HELD  # looking a member up takes longer than comparing it, and every call does
+_NOTHING: Final = Decimal(0)
 CHARGE: Final = "charge:"  # before the ids of charges, which are kept among reservations
 
 
@@ -44,14 +46,10 @@ class Record:
     overrun: int = 0
     number: int = 0
 
-    def hold(self) -> None:
-        """Put the amount aside."""
-        for bucket in self.buckets:
-            bucket.reserved += self.nano
-
     def lapse(self) -> None:
         """The lease ended and nobody said what it was: it was all of it."""
-        self._move((self.nano, -self.nano, 0, self.nano))
+        for bucket in self.buckets:
+            bucket.move(self.nano, -self.nano, 0, self.nano)
         self.phase, self.charged = Phase.LAPSED, self.nano
 
     def end(self, spent: int, phase: Phase) -> bool:
@@ -61,11 +59,12 @@ class Record:
         shift = _ending(self.phase, self.nano, spent)
         if shift is None:
             return False
-        overrun = shift[2]
+        settled, reserved, overrun, lapsed = shift
         if overrun:
             for bucket in self.buckets:
                 bucket.check(overrun)
-        self._move(shift)
+        for bucket in self.buckets:
+            bucket.move(settled, reserved, overrun, lapsed)
         self.phase, self.charged, self.overrun = phase, spent, overrun
         return True
 
@@ -79,14 +78,11 @@ class Record:
         """When a record that ended by now need not be kept any longer."""
         return self.expires_at + CORRIGIBLE if self.phase is Phase.LAPSED else now + REMEMBERED
 
-    def _move(self, shift: Shift) -> None:
-        for bucket in self.buckets:
-            bucket.move(shift)
-
 
 def _ending(phase: Phase, reserved: int, spent: int) -> Shift | None:
-    charged = min(reserved, spent)
-    if phase is Phase.HELD:
+    """What an ending moves in every bucket; None: nothing, since another one holds."""
+    charged = spent if spent < reserved else reserved
+    if phase is _HELD:
         return charged, -reserved, spent - charged, 0
     if phase is Phase.LAPSED:
         return charged - reserved, 0, spent - charged, -reserved
@@ -99,7 +95,7 @@ def book(key: str, accounts: Sequence[Account], nano: int, now: datetime, note: 
     """Charge what nobody reserved; its record, settled. Raises as `Record.end`."""
     shifts = [account.booking(nano) for account in accounts]
     for account, shift in zip(accounts, shifts, strict=True):
-        account.bucket.move(shift)
+        account.bucket.move(*shift)
     return Record(
         key,
         tuple(account.scope for account in accounts),
@@ -126,7 +122,7 @@ def settlement(record: Record, accounts: Iterable[Account]) -> Settlement:
         record.scopes,
         to_usd(record.nano),
         to_usd(record.charged),
-        to_usd(record.overrun) if record.overrun else Decimal(0),
+        to_usd(record.overrun) if record.overrun else _NOTHING,
         standings(accounts),
     )
 

@@ -48,8 +48,9 @@ def order_of(
     if not isinstance(usd, _LIST) or isinstance(usd, _TEXT) or not 1 <= len(usd) <= MAX_GROUP:
         raise InvalidInput("a group has no amounts", where="usd", allowed=(f"a list of 1 to {MAX_GROUP} amounts",))
     known = scopes_of(scopes)
-    nanos = tuple([nano_of(amount) for amount in usd])
-    return Order(known, nanos, lease_of(lease_s), ceilings_of(ceilings, known), note_of(note))
+    nanos = tuple(map(nano_of, usd))
+    limits = _NO_CEILINGS if ceilings is None else ceilings_of(ceilings, known)
+    return Order(known, nanos, lease_of(lease_s), limits, note_of(note) if note != "" else "")
 
 
 def scopes_of(scopes: object) -> tuple[str, ...]:
@@ -103,8 +104,6 @@ def window_of(window: object) -> Window:
 
 def ceilings_of(ceilings: object, scopes: tuple[str, ...]) -> Mapping[str, Ceiling]:
     """Raises InvalidInput for a ceiling of a scope that is not asked for, or of an impossible amount."""
-    if ceilings is None:
-        return _NO_CEILINGS
     if not isinstance(ceilings, Mapping):
         raise InvalidInput("no ceilings by scope", where="ceilings")
     for scope, ceiling in ceilings.items():

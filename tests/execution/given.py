@@ -25,7 +25,7 @@ from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.transports import Transports
 from crew_moe.execution.turnstile import Turnstile
 from crew_moe.gating.approval import Desk
-from crew_moe.gating.config import OnHoldTimeout
+from crew_moe.gating.consequence import OnHoldTimeout
 from crew_moe.gating.gate import Check, Gate, Metered
 from crew_moe.gating.gatekeeper import Gatekeeper
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest

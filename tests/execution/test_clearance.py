@@ -24,8 +24,7 @@ from crew_moe.execution.route import Answer
 from crew_moe.execution.trail import StopReason
 from crew_moe.gating.approval import Operator
 from crew_moe.gating.checks import cooldown, has_any_role, needs_approval
-from crew_moe.gating.config import OnHoldTimeout
-from crew_moe.gating.consequence import downgrade
+from crew_moe.gating.consequence import OnHoldTimeout, downgrade
 from tests.execution.given import CHAT, EXPERT, NOW, Stage, budget, expert, route, stage, trace
 
 PREMIUM = expert("a", tier=Tier.PREMIUM)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crew_moe.domain.outcome import ErrorClass
-from crew_moe.execution.failure import CallFailed, classify, classify_error, retry_after_ms
+from crew_moe.execution.failure import CallFailed, classify, classify_error
 from tests.execution.given import NOW
 
 
@@ -101,26 +101,6 @@ def test_detail_holds_neither_key_nor_prompt() -> None:
     failure = classify(400, {}, json.dumps(body).encode(), now=NOW, private=["What is the capital of France?"])
 
     assert failure.detail == "HTTP 400: invalid_value"
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ({"retry-after": "2"}, 2_000.0),
-        ({"retry-after": "0.5"}, 500.0),
-        ({"retry-after-ms": "750", "retry-after": "2"}, 750.0),
-        ({"retry-after": "Sun, 01 Mar 2026 12:00:10 GMT"}, 10_000.0),
-        ({"retry-after": "Sun, 01 Mar 2026 11:00:00 GMT"}, 0.0),
-        # The provider's clock is an hour ahead of ours: its own `Date` tells what it means.
-        ({"retry-after": "Sun, 01 Mar 2026 13:00:10 GMT", "date": "Sun, 01 Mar 2026 13:00:00 GMT"}, 10_000.0),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "-3"}, None),
-        ({"retry-after": "inf"}, None),
-        ({}, None),
-    ],
-)
-def test_retry_after_is_read_in_every_form(headers: Mapping[str, str], expected: float | None) -> None:
-    assert retry_after_ms(headers, NOW) == expected
 
 
 def test_error_in_an_answer_that_began_well_is_classified_by_its_code() -> None:

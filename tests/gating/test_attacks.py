@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +20,7 @@ from crew_moe.domain.expert import Tier
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.verdict import GateContext, Ruling
 from crew_moe.gating.answer import Outcome
-from crew_moe.gating.checks import check, cooldown, has_any_role, max_cost, needs_approval
+from crew_moe.gating.checks import check, cooldown, has_any_role, max_concurrency, max_cost, needs_approval
 from crew_moe.gating.consequence import OnHoldTimeout
 from crew_moe.state import open_approvals
 from tests.gating.given import LEAD, NOW, OTHER, Stage, call
@@ -112,6 +113,18 @@ def test_replayed_approval_opens_nothing(stage: Stage) -> None:
 
     assert passed == [True, False, False, False, False]
     assert stage.keeper.admit(call()).verdict.ruling is Ruling.HOLD
+
+
+def test_of_many_threads_one_gets_the_approval_and_all_others_leave_their_places() -> None:
+    stage = Stage(checks=[max_concurrency(20), needs_approval()])
+    question = stage.desk.ask(call())
+    stage.desk.answer(question.id, approve=True, by=LEAD)
+
+    with ThreadPoolExecutor(8) as pool:
+        admissions = list(pool.map(lambda _: stage.keeper.admit_at_once(call()), range(20)))
+
+    assert [one.allowed for one in admissions].count(True) == 1
+    assert stage.meters.status("concurrency:concurrency_user:user:acme/bob", NOW).in_use == 1
 
 
 def test_clock_that_jumps_forward_ends_an_approval(stage: Stage) -> None:

@@ -15,6 +15,6 @@ def test_line_says_what_is_asked_and_how_to_answer() -> None:
     stage.desk.ask(call(), roles=["lead", "admin"], reason="needs_approval")
 
     (line,) = lines
-    assert line.startswith("approval needed (lead or admin): premium expert o1 for task audit")
+    assert line.startswith("approval needed (admin or lead): premium expert o1 for task audit")
     assert "until 12:15:00 UTC" in line
     assert stage.desk.answer(line.rsplit(maxsplit=1)[1], approve=True, by=LEAD).outcome is Outcome.TAKEN

@@ -10,10 +10,12 @@ from typing import Any
 import discord
 import pytest
 
+import crew_moe.gating.discord as gating_discord
 from crew_moe.domain.approval import Approval, ApprovalState
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.verdict import Ruling, Verdict
+from crew_moe.errors import MissingExtra
 from crew_moe.gating.discord import (
     ApprovalView,
     ChannelApprover,
@@ -22,6 +24,7 @@ from crew_moe.gating.discord import (
     serve_approvals,
     verdict_embed,
 )
+from crew_moe.gating.discord.buttons import ApprovalButton
 from crew_moe.telemetry.events import Recorder
 from tests.gating.discord_bot import Bot
 from tests.gating.given import Stage, call
@@ -192,6 +195,28 @@ async def test_forged_button_answers_nothing(bot: Bot, forged: str) -> None:
 
     assert stage.kinds() == ["approval_asked"]
     assert bot.sent[0].ephemeral
+
+
+async def test_bot_that_serves_no_approvals_says_so(bot: Bot) -> None:
+    bot.client.add_dynamic_items(ApprovalButton)
+
+    bot.press("crew-moe:approve:nosuchapproval", LEAD, "lead")
+    await bot.settle()
+
+    assert bot.sent[0].body["content"] == "This bot answers no approvals."
+
+
+def test_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gating_discord, "find_spec", lambda _: None)
+
+    with pytest.raises(MissingExtra, match=r"crew-moe\[discord\]"):
+        _ = gating_discord.principal_of
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = gating_discord.no_such_name
+
+
+def test_every_promised_name_is_there() -> None:
+    assert all(callable(getattr(gating_discord, name)) for name in gating_discord.__all__)
 
 
 async def test_questions_of_crews_go_to_a_channel(bot: Bot) -> None:

@@ -95,6 +95,34 @@ async def test_denied_member_alone_sees_why(bot: Bot, roles: list[str]) -> None:
     assert failed[0].admission.verdict.check == "has_any_role"
 
 
+async def test_denied_member_of_a_bot_that_answers_first_sees_why_afterwards(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer_first(interaction: discord.Interaction[Any]) -> bool:
+        await interaction.response.defer()
+        return True
+
+    failures(bot)
+    monkeypatch.setattr(bot.tree, "interaction_check", answer_first)
+    bot.tree.add_command(guarded(Stage(checks=[has_any_role("lead")])))
+
+    bot.command("guarded", MEMBER)
+    await bot.settle()
+
+    assert [sent.embeds[0]["title"] for sent in bot.sent if sent.embeds] == ["Denied"]
+
+
+async def test_leaving_twice_leaves_once(bot: Bot) -> None:
+    stage = Stage(checks=[max_concurrency(1)])
+    interaction = bot.interaction(MEMBER)
+    interaction.extras["crew_moe_admission"] = stage.keeper.admit(call())
+
+    for _ in range(2):
+        await leave(interaction, stage.keeper)
+
+    assert stage.keeper.admit(call()).allowed
+
+
 async def test_context_that_can_not_be_made_stops_the_command(bot: Bot) -> None:
     def broken(_: object) -> GateContext:
         raise app_commands.CheckFailure("no such member")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from crew_moe.boards import LONGEST_S, REFRESH_S, Boards, shares
 from crew_moe.clock import ManualClock
@@ -138,6 +138,19 @@ def test_another_thread_s_look_is_enough() -> None:
     assert boards.current().snapshot.version == 0
     leave.set()
     looking.join(10)
+
+
+def test_experts_without_room_show_at_the_next_look_and_cost_no_snapshot() -> None:
+    clock, busy = ManualClock(NOW), {"gpt-4o": NOW + timedelta(seconds=9)}
+    store = CountingStore(clock, costs_s=0.0)
+    boards = Boards(board(), store, clock, busy=lambda _: dict(busy))
+    assert boards.current().snapshot.busy == busy
+
+    busy.clear()
+    clock.advance(REFRESH_S)
+
+    assert boards.current().snapshot.busy == {}
+    assert store.taken == 1
 
 
 def test_shares_are_damped_while_calls_are_few() -> None:

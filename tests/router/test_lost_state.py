@@ -125,6 +125,17 @@ def test_ejections_and_pins_end_by_time_while_the_store_is_lost(
     assert boards.current().snapshot.taken_at >= NOW + timedelta(seconds=10)
 
 
+def test_experts_have_room_again_by_time_while_the_store_is_lost(store: FailingStore, clock: ManualClock) -> None:
+    boards = Boards(board(), store, clock, sink=Recorder(), busy=lambda now: {"gpt-4o": now + timedelta(seconds=2)})
+    store.lost = True
+    clock.advance(1.0)
+    assert boards.current().snapshot.busy.keys() == {"gpt-4o"}
+
+    clock.advance(1.0)
+
+    assert boards.current().snapshot.busy == {}
+
+
 def test_boards_do_not_begin_without_a_store(store: FailingStore, clock: ManualClock) -> None:
     store.lost = True
 

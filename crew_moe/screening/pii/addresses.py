@@ -46,7 +46,8 @@ _MORE: Final = re.compile(
 _LONE: Final = (
     # P.O. Box 149, PSC 2581, Box 0041 APO AP 32376, USNS Bergman FPO AP 93757
     re.compile(
-        r"(?i)\b(?:p\.? ?o\.? ?box|postfach|boîte postale|apartado(?: de correos)?|postboks|postbus|caixa postal) \d{1,6}\b"
+        r"(?i)\b(?:p\.? ?o\.? ?box|postfach|boîte postale|apartado(?: de correos)?|postboks|postbus|caixa postal)"
+        r" \d{1,6}\b"
     ),
     re.compile(r"(?i)\b(?:psc|unit|cmr) \d{1,5},? box \d{1,5}\s{1,3}[adf]po a[aep] \d{5}\b"),
     re.compile(rf"(?i)\bUS[A-Z]{{1,4}} {_WORD}\s{{1,3}}[adf]po a[aep] \d{{5}}\b"),

@@ -113,7 +113,7 @@ def iban(value: str) -> int:
 
 
 def ssn(number: str) -> bool:
-    """A US social security number that may have been issued (SSA: no area 000, 666, 9xx; no group 00; no serial 0000)."""
+    """A US social security number that the SSA may issue: no area 000, 666 or 9xx, no group 00, no serial 0000."""
     area, group, serial = number[:3], number[3:5], number[5:]
     return area not in {"000", "666"} and area[0] != "9" and group != "00" and serial != "0000"
 

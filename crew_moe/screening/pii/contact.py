@@ -15,7 +15,12 @@ _TLD: Final = (
 )
 
 EMAILS: Final = (
-    Rule(type=PiiType.EMAIL, pattern=re.compile(_LOCAL + r"@" + r"(?:[\w-]++\.){1,8}[^\W\d_]{2,24}+(?![\w-])"), score=0.95, needs=("@",)),
+    Rule(
+        type=PiiType.EMAIL,
+        pattern=re.compile(_LOCAL + r"@(?:[\w-]++\.){1,8}[^\W\d_]{2,24}+(?![\w-])"),
+        score=0.95,
+        needs=("@",),
+    ),
     Rule(  # torn at the @ by a line's end or spaces
         type=PiiType.EMAIL,
         pattern=re.compile(_LOCAL + r"(?:\s{1,3}@\s{0,3}|@\s{1,3})(?:[\w-]++\.){1,8}" + _TLD + r"\b"),
@@ -46,11 +51,12 @@ EMAILS: Final = (
 )  # fmt: skip
 
 _CALLING: Final = words(
-    "phones?", "telephones?", "tele", "tel", "call", "called", "calling", "mobile", "mob", "cell", "cellphone", "fax",
-    "office", "desk", "home", "work", "landline", "hotline", "extension", "ext", "dial", "ring", "text me", "sms",
-    "whatsapp", "telegram", "signal", "viber", "contact", "reach", "answering", "number is", "numbers? for", "my number",
-    "(?:his|her|their|your) number", "phone number", "telefon", "handy", "téléphone", "tél", "portable", "teléfono",
-    "telefono", "móvil", "celular", "cellulare", "telefoon", "telefone", "telemóvel", "puhelin", "matkapuhelin", "numer", "numéro",
+    "phones?", "telephones?", "tele", "tel", "call", "called", "calling", "mobile", "mob", "cell", "cellphone",
+    "fax", "office", "desk", "home", "work", "landline", "hotline", "extension", "ext", "dial", "ring",
+    "text me", "sms", "whatsapp", "telegram", "signal", "viber", "contact", "reach", "answering", "number is",
+    "numbers? for", "(?:my|his|her|their|your|phone) number", "telefon", "handy", "téléphone", "tél",
+    "portable", "teléfono", "telefono", "móvil", "celular", "cellulare", "telefoon", "telefone", "telemóvel",
+    "puhelin", "matkapuhelin", "numer", "numéro",
 )  # fmt: skip
 _COUNTING: Final = words(
     r"version", r"isbn", r"issn", r"order", r"invoice", r"tracking", r"serial", r"part", r"model", r"port", r"line",
@@ -69,7 +75,7 @@ def _phone(value: str) -> int:
 _DATE: Final = re.compile(
     r"(?:1[5-9]|20)\d\d[-/. ](?:0?[1-9]|1[0-2])[-/. ](?:0?[1-9]|[12]\d|3[01])(?:[ T]\d\d)?"
     r"|(?:0?[1-9]|[12]\d|3[01])[-/. ](?:0?[1-9]|[12]\d|3[01])[-/. ](?:1[5-9]|20)\d\d(?:[ T]\d\d)?"
-    r"|(?:1[5-9]|20)\d\d ?[-–/ ] ?(?:1[5-9]|20)\d\d"
+    r"|(?:1[5-9]|20)\d\d ?[-/ ] ?(?:1[5-9]|20)\d\d"
 )
 _OPEN: Final = r"(?<![\w.,$€£#^*/=<>+-])(?<!\d )(?<!\w\()(?<![({\[]\d)"
 _SHUT: Final = r"(?![\w%°]|[.,/*^=-]\d|\s?[*^=<>])"
@@ -159,7 +165,9 @@ HOSTS: Final = (
     ),
     Rule(
         type=PiiType.IP,
-        pattern=re.compile(r"(?<![\w:.])(?=[0-9a-fA-F:]{0,40}+(?:[^\w:]|$|\.))(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:])"),
+        pattern=re.compile(
+            r"(?<![\w:.])(?=[0-9a-fA-F:]{0,40}+(?:[^\w:]|$|\.))(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:])"
+        ),
         check=ipv6,
         score=0.8,
         needs=(":",),

@@ -28,10 +28,10 @@ WEIGHTS: Final = {
     "speaking": 1.6, "speech": 2.2, "living": 1.6, "being": 0.6, "owning": 1.0, "addressed": 3.3,
 }  # fmt: skip
 
-PARTICLES: Final = frozenset(
-    ("van", "von", "der", "den", "de", "del", "della", "di", "da", "do", "dos", "das", "du", "la", "le", "ten", "ter")
-    + ("bin", "ibn", "al", "el", "af", "zu", "y", "e")
-)
+PARTICLES: Final = frozenset({
+    "van", "von", "der", "den", "de", "del", "della", "di", "da", "do", "dos", "das", "du", "la", "le", "ten", "ter",
+    "bin", "ibn", "al", "el", "af", "zu", "y", "e",
+})  # fmt: skip
 _KNOWN: Final = frozenset(("given", "doubtful", "later given", "surname", "family", "ending"))
 _ENDING: Final = re.compile(
     r"[a-z]{2}(?:ovic|evic|ovich|evich|ova|eva|enko|czyk|wicz|owski|ewski|inski|cki|ski|skaya|sson|sdottir|sen|inen|shvili"

@@ -15,9 +15,10 @@ _SHUT: Final = r"(?![\w%]|[.,]\d|-\w)"
 _GAP: Final = r"(?:[ \t.\-]{0,2}(?:\r?\n[ \t]{0,4})?)"
 
 _PAYING: Final = words(
-    "card", "cards", "credit", "debit", "cc", "ccn", "visa", "mastercard", "master card", "maestro", "amex", "american express",
-    "discover", "diners", "jcb", "unionpay", "payment", "charge", "charged", "pay", "billing", "cvv", "cvc", "expir", "carte",
-    "karte", "kreditkarte", "tarjeta", "carta", "cartão", "kaart", "kort", "block", "atm", "bank",
+    "card", "cards", "credit", "debit", "cc", "ccn", "visa", "mastercard", "master card", "maestro", "amex",
+    "american express", "discover", "diners", "jcb", "unionpay", "payment", "charge", "charged", "pay",
+    "billing", "cvv", "cvc", "expir", "carte", "karte", "kreditkarte", "tarjeta", "carta", "cartão", "kaart",
+    "kort", "block", "atm", "bank",
 )  # fmt: skip
 _GOODS: Final = words(
     "isbn", "imei", "tracking", "serial", "order", "ean", "gtin", "barcode", "timestamp", "integer", "prime"
@@ -87,6 +88,11 @@ SOCIAL: Final = (
 )
 
 
+_BORN: Final = r"\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # YYMMDD
+_FRENCH: Final = r"[12] ?\d\d ?(?:0[1-9]|1[0-2]) ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d"
+_BRITISH: Final = r"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d\d ?\d\d ?\d\d ?[A-D]"
+
+
 def _identity(pattern: str, check: Check, score: float, *near: str) -> Rule:
     return Rule(
         type=PiiType.ID_NUMBER,
@@ -98,23 +104,19 @@ def _identity(pattern: str, check: Check, score: float, *near: str) -> Rule:
     )
 
 
-_BORN: Final = r"\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # YYMMDD
-
 IDENTITIES: Final = (
     # forms that hardly anything else has, with a check digit
-    _identity(r"\d{8}[- ]?[A-HJ-NP-TV-Z]|[XYZ][- ]?\d{7}[- ]?[A-HJ-NP-TV-Z]", whole(national.spanish), 0.7, "dni", "nie", "nif"),
+    _identity(r"\d{8}[- ]?[A-HJ-NP-TV-Z]", whole(national.spanish), 0.7, "dni", "nif"),
+    _identity(r"[XYZ][- ]?\d{7}[- ]?[A-HJ-NP-TV-Z]", whole(national.spanish), 0.7, "nie"),
     _identity(r"[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]", whole(national.italian), 0.9, "codice fiscale"),
     _identity(r"\d{3}\.\d{3}\.\d{3}-\d{2}", whole(national.brazilian), 0.85, "cpf"),
     _identity(_BORN + r"[-+]\d{4}", whole(national.born_by_luhn), 0.6, "personnummer"),
-    _identity(r"\d{6}[-+A-FU-Y]\d{3}[0-9A-FHJ-NPR-Y]", whole(national.finnish), 0.6, "hetu", "henkilötunnus"),
+    _identity(r"\d{6}[-+A-F]\d{3}[0-9A-FHJ-NPR-Y]", whole(national.finnish), 0.6, "hetu", "henkilötunnus"),
     _identity(r"[STFG]\d{7}[A-Z]", whole(national.singaporean), 0.8, "nric", "fin"),
     _identity(r"\d{6}(?:19|20)" + _BORN + r"\d{3}[\dXx]", whole(national.chinese), 0.85, "身份证"),
-    _identity(r"[12]\d\d(?:0[1-9]|1[0-2])(?:\d\d|2[AB])\d{8}", whole(national.french), 0.75, "sécurité sociale", "nir", "insee"),
-    _identity(
-        r"[12] \d\d (?:0[1-9]|1[0-2]) (?:\d\d|2[AB]) \d{3} \d{3} \d\d", whole(national.french), 0.85, "sécurité sociale", "nir"
-    ),
+    _identity(_FRENCH, whole(national.french), 0.75, "sécurité sociale", "nir", "insee"),
     # forms of their own without one
-    _identity(r"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d\d ?\d\d ?\d\d ?[A-D]", len, 0.7, "ni", "national"),
+    _identity(_BRITISH, len, 0.7, "ni", "national"),
     _identity(r"[A-Z]{3}[ABCFGHLJPT][A-Z]\d{4}[A-Z]", len, 0.6, "pan", "income tax"),
     _identity(_BORN + r"-[1-4]\d{6}", len, 0.7, "주민"),
     _identity(r"[A-Z][AEIOUX][A-Z]{2}" + _BORN + r"[HM][A-Z]{5}[A-Z0-9]\d", len, 0.9, "curp"),
@@ -126,5 +128,5 @@ IDENTITIES: Final = (
     _identity(r"\d{9}|\d{4}[. ]\d{2}[. ]\d{3}", whole(national.dutch), 0.3, "bsn", "sofi", "burgerservice"),
     _identity(r"\d{3}[ -]?\d{3}[ -]?\d{4}", whole(national.british_health), 0.3, "nhs"),
     _identity(r"\d{3}[ -]?\d{3}[ -]?\d{3}", len, 0.3, "sin", "social insurance", "tfn", "tax file"),
-    _identity(_BORN + r"[ -]?\d{4}(?: ?\d{3})?", whole(national.born_by_luhn), 0.3, "personnummer", "identity number", "id number"),
-)  # fmt: skip
+    _identity(_BORN + r"[ -]?\d{4}(?: ?\d{3})?", whole(national.born_by_luhn), 0.3, "personnummer", "id number"),
+)

@@ -31,21 +31,22 @@ _TOKENS: Final = (
 
 # What the value may not be: a type, a call, a placeholder, an ordinary word of a sentence about passwords.
 _NO_VALUE: Final = re.compile(
-    r"(?:str|string|bytes|int|integer|none|null|nil|true|false|undefined|optional|any|text|varchar|char|self|this|os|env|config"
-    r"|settings|input|getpass|get|request|form|data|user|user_?name|pass|passwd|password|pwd|secret|token|key|value|example|here"
-    r"|required|incorrect|correct|wrong|invalid|valid|expired|not|too|very|weak|strong|secure|insecure|reset|changed|the|a|an|my|your"
-    r"|his|her|their|our|its|it|in|on|at|to|for|of|and|or|is|was|be|been|being|hashed|encrypted|stored|empty|missing|long|short|used"
-    r"|sent|shown|set|protected|case|also|only|still|now|already|never|always|that|which|what|something|please|change"
+    r"(?:str|string|bytes|int|integer|none|null|nil|true|false|undefined|optional|any|text|varchar|char|self|this|os|env"
+    r"|config|settings|input|getpass|get|request|form|data|user|user_?name|pass|passwd|password|pwd|secret|token|key"
+    r"|value|example|here|required|incorrect|correct|wrong|invalid|valid|expired|not|too|very|weak|strong|secure|insecure"
+    r"|reset|changed|the|a|an|my|your|his|her|their|our|its|it|in|on|at|to|for|of|and|or|is|was|be|been|being"
+    r"|hashed|encrypted|stored|empty|missing|long|short|used|sent|shown|set|protected|case|also|only|still|now"
+    r"|already|never|always|that|which|what|something|please|change|process|session|params|args|kwargs|len"
     r"|(?:new|old|hash(?:ed)?|db|admin|root|user|plain)[_-]?(?:pass\w*|pwd|secret|token|key)"
-    r"|(?:your|my|the|some|an?|example|test|dummy|fake)[-_ ].*|x+|\*+|\.+|-+|_+|#+|•+|\d{1,3}"
-    r"|process|session|params|args|kwargs|len|hash\w*|bcrypt\w*|sha\d*|md5|encrypt\w*|decrypt\w*|generate\w*|random\w*|create\w*"
-    r"|[a-z_]\w*\(.*|[a-z_]\w*(?:\.[a-z_]\w*)+(?:[(\[].*)?|[a-z_]\w*\[.*|[<${%\[(].*|%s|\{\{?.*)",
+    r"|(?:your|my|the|some|an?|example|test|dummy|fake)[-_ ].*|x+|\*+|\.+|-+|_+|#+|•+|\d{1,3}|https?:.*"
+    r"|(?:hash|bcrypt|sha\d|md5|encrypt|decrypt|generate|random|create)\w*"
+    r"|[a-z_]\w*\(.*|[a-z_]\w*(?:\.[a-z_]\w*)+(?:[(\[].*)?|[a-z_]\w*\[.*|[<${%\[(].*|%s)",
     re.IGNORECASE,
 )
 
 
 def _secret(value: str) -> int:
-    """Whether a value after `password` is one: no placeholder, no code, no ordinary word; its end without punctuation."""
+    """How long the secret after `password` is; 0 for a placeholder, a piece of code or an ordinary word."""
     trimmed = value.rstrip(".,;:?)\"'`")
     return len(trimmed) if len(trimmed) >= 4 and not _NO_VALUE.fullmatch(trimmed) else 0
 
@@ -59,18 +60,21 @@ def _telling(value: str) -> int:
 
 
 _NAMES: Final = (
-    r"(?:password|passwd|pw\b|passphrase|passcode|pwd|pass ?word|pass ?code|api[_ -]?key|secret[_ -]?key|access[_ -]?key"
-    r"|private[_ -]?key|auth[_ -]?token|access[_ -]?token|refresh[_ -]?token|bearer[_ -]?token|api[_ -]?token|client[_ -]?secret"
-    r"|secret|token|pin[_ ]code|pin|contraseña|passwort|kennwort|mot de passe|senha|wachtwoord|hasło|пароль|密码|パスワード)"
+    r"(?:password|passwd|pw\b|passphrase|passcode|pwd|pass ?word|pass ?code|api[_ -]?key|secret[_ -]?key"
+    r"|access[_ -]?key|private[_ -]?key|(?:auth|access|refresh|bearer|api)[_ -]?token"
+    r"|client[_ -]?secret|secret|token|pin[_ ]code|pin"
+    r"|contraseña|passwort|kennwort|mot de passe|senha|wachtwoord|hasło|пароль|密码|パスワード)"
 )
 _HINTS: Final = (
-    "pass", "pw", "key", "secret", "token", "pin", "contraseña", "kennwort", "senha", "wachtwoord", "hasło", "пароль", "密码", "パスワード"
+    "pass", "pw", "key", "secret", "token", "pin", "contraseña", "kennwort", "senha", "wachtwoord", "hasło", "пароль",
+    "密码", "パスワード",
 )  # fmt: skip
 _START: Final = r"(?<![a-z0-9])"
 _SIGN: Final = r"[\"']?\s{0,2}(?::=|=>|[:=：])\s{0,3}"
 _SAYS: Final = (
     r"(?:\s(?:for|to|of|on)(?:\s[\w.'-]{1,24}){1,4}?)?\s"
-    r"(?:(?:has |have |had )?(?:been )?(?:set|changed|reset|updated) to|is|was|ist|es|est|are|will be|should be|to|as|[-–])"
+    r"(?:(?:has |have |had )?(?:been )?(?:set|changed|reset|updated) to|is|was|ist|es|est|are|will be|should be"
+    r"|to|as|-)"
     r"(?:\snow|\sstill|\salso)?:?\s"
 )
 

@@ -6,10 +6,11 @@ from typing import Final
 
 # Pohlstrasse 9, Nybyvägen 65, Brixtonlaan 380
 ENDINGS: Final = (
-    "strasse", "straße", "str.", "gasse", "allee", "platz", "damm", "steig", "stieg", "straat", "laan", "plein", "gracht",
-    "singel", "dijk", "gaten", "gata", "gate", "vägen", "gränd", "torget", "vej", "vejen", "vei", "veien", "gade",
-    "stræde", "toften", "vænget", "bakken", "svingen", "katu", "tie", "polku", "kuja", "stræti", "vegur", "götu", "braut",
-    "stígur", "terrasse", "weide", "kade", "weg", "gatan", "väg", "vollen", "moor", "wei", "moen",
+    "strasse", "straße", "str.", "gasse", "allee", "platz", "damm", "steig", "stieg", "straat", "laan", "plein",
+    "gracht", "singel", "dijk", "gaten", "gata", "gate", "vägen", "gränd", "torget", "vej", "vejen", "vei",
+    "veien", "gade", "stræde", "toften", "vænget", "bakken", "svingen", "katu", "tie", "polku", "kuja",
+    "stræti", "vegur", "götu", "braut", "stígur", "terrasse", "weide", "kade", "weg", "gatan", "väg", "vollen",
+    "moor", "wei", "moen",
 )  # fmt: skip
 STATES: Final = (
     r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]"

@@ -1,9 +1,10 @@
-"""Approvals of one process."""
+"""The approvals of one process: a dictionary under one lock."""
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from crew_moe.domain.approval import Approval, ApprovalState
@@ -16,59 +17,68 @@ class MemoryApprovals:
 
     def __init__(self) -> None:
         self._known: dict[str, Approval] = {}
+        self._about: dict[tuple[str, str, str | None], list[str]] = {}
         self.begin_anew()
         survives_fork(self)
 
     def begin_anew(self) -> None:
-        """After a fork: what was asked stays, the parent's lock does not."""
+        """After a fork: what was asked and answered stays, the parent's lock does not."""
         self._lock = threading.Lock()
 
     def ask(self, approval: Approval) -> Approval:
-        now = approval.created_at
+        wanted, now = approvals.asked(approval), approval.created_at
         with self._lock:
             self._forget(now)
-            found = next((one for one in self._known.values() if approvals.serves(one, approval, now)), None)
-            if found is None:
-                found = self._known[approval.id] = approval
-            return found
+            same = self._about.get(approvals.about(wanted), [])
+            found = approvals.covering((self._known[approval_id] for approval_id in same), wanted)
+            if found is not None:
+                return found
+            if wanted.id in self._known:
+                raise approvals.taken(wanted)
+            self._known[wanted.id] = wanted
+            self._about[approvals.about(wanted)] = [*same, wanted.id]
+        return wanted
 
     def get(self, approval_id: str, now: datetime) -> Approval | None:
-        with self._lock:
-            found = self._known.get(approval_id)
-        return None if found is None else approvals.as_of(found, now)
+        return self._change(approval_id, now, lambda found: approvals.as_of(found, now))[1]
 
     def answer(self, approval_id: str, *, approve: bool, by: str, why: str, now: datetime) -> Approval | None:
-        with self._lock:
-            found = self._known.get(approval_id)
-            if found is None:
-                return None
-            after = approvals.answered(found, approve=approve, by=by, why=why, now=now)
-            self._known[approval_id] = after
-            return after
+        def change(found: Approval) -> Approval:
+            return approvals.answered(found, approve=approve, by=by, why=why, now=now)
+
+        return self._change(approval_id, now, change)[1]
 
     def use(self, approval_id: str, *, digest: str, expert_id: str, max_cost_nano: int, now: datetime) -> bool:
-        with self._lock:
-            found = self._known.get(approval_id)
-            after = (
-                None
-                if found is None
-                else approvals.used(found, digest=digest, expert_id=expert_id, max_cost_nano=max_cost_nano, now=now)
-            )
-            if after is None:
-                return False
-            self._known[approval_id] = after
-            return True
+        def change(found: Approval) -> Approval:
+            return approvals.used(found, digest=digest, expert_id=expert_id, max_cost_nano=max_cost_nano, now=now)
+
+        before, after = self._change(approval_id, now, change)
+        return after is not before and after is not None and after.state is ApprovalState.USED
 
     def pending(self, now: datetime) -> Sequence[Approval]:
         with self._lock:
-            known = [approvals.as_of(one, now) for one in self._known.values()]
-        waiting = [one for one in known if one.state is ApprovalState.PENDING]
-        return sorted(waiting, key=lambda one: (one.created_at, one.id))
+            self._known |= {key: approvals.as_of(one, now) for key, one in self._known.items()}
+            return approvals.by_age(self._known.values())
 
     def close(self) -> None:
         """Nothing to give back."""
 
+    def _change(
+        self, approval_id: str, now: datetime, change: Callable[[Approval], Approval]
+    ) -> tuple[Approval | None, Approval | None]:
+        """The approval before and after a pure change; None and None for one that is unknown or forgotten."""
+        with self._lock:
+            before = self._known.get(approval_id)
+            if before is None or approvals.forgotten(before, now):
+                return None, None
+            after = self._known[approval_id] = change(before)
+        return before, after
+
     def _forget(self, now: datetime) -> None:
-        for one in list(self._known.values()):
-            if one.expires_at + approvals.KEPT <= now:
-                del self._known[one.id]
+        """Drop the oldest as far as they are forgotten; a younger one waits for those before it."""
+        oldest = itertools.takewhile(lambda item: approvals.forgotten(item[1], now), self._known.items())
+        for approval_id, one in list(oldest):
+            del self._known[approval_id]
+            same = [other for other in self._about.pop(approvals.about(one)) if other != approval_id]
+            if same:
+                self._about[approvals.about(one)] = same

@@ -23,6 +23,8 @@ SPARE_LEASES: Final = 64
 LOOKS: Final = 4  # at old accounts, for each new one: so that forgetting keeps pace and never takes long
 KEY_BYTES: Final = 16
 KEYS_AT_ONCE: Final = 256  # random bytes are cheaper by the hundred
+_HELD: Final = Phase.HELD
+_LAPSED: Final = Phase.LAPSED
 _PERIODS: Final = tuple(Window)
 
 
@@ -77,7 +79,7 @@ class _Books:
             self._sweep()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._lock.release()
 
     def new_key(self) -> str:
@@ -103,10 +105,12 @@ class _Books:
 
     def known(self, scopes: Sequence[str]) -> list[Account]:
         found = []
+        now = self.now
         for scope in scopes:
             account = self._accounts.get(scope)
             if account is not None:
-                if account.bucket.has_ended(self.now):
+                ends_at = account.bucket.ends_at
+                if ends_at is not None and ends_at <= now:
                     self._turn(account)
                 found.append(account)
         return found
@@ -131,21 +135,20 @@ class _Books:
             self.save(record)
 
     def save(self, record: Record) -> None:
-        if record.phase is Phase.HELD:
-            self._held[record.key] = record
+        phase, key = record.phase, record.key
+        if phase is _HELD:
+            self._held[key] = record
             self._lease(record)
             return
-        self._held.pop(record.key, None)
-        self._lapsed.pop(record.key, None)
-        self._keep(record, self._lapsed if record.phase is Phase.LAPSED else self._ended)
+        if self._held.pop(key, None) is None:
+            self._lapsed.pop(key, None)
+        kept = self._lapsed if phase is _LAPSED else self._ended
+        kept[key] = record
+        if len(kept) > MAX_REMEMBERED:
+            kept.popitem(last=False)
 
     def save_buckets(self, buckets: Sequence[Bucket]) -> None:
         """They are these books' own."""
-
-    def _keep(self, record: Record, where: OrderedDict[str, Record]) -> None:
-        where[record.key] = record
-        if len(where) > MAX_REMEMBERED:
-            where.popitem(last=False)
 
     def _lease(self, record: Record) -> None:
         """Note when it ends; entries of leases that ended early or were renewed are cleared out at times."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -78,6 +79,19 @@ def test_two_openers_share_one_budget(ledger: SQLiteLedger, other: SQLiteLedger)
     assert amounts(other.status("tenant:a")) == ("0.5", "0.5", "0", "0")
 
 
+def test_openers_at_once_never_pass_the_limit_and_never_miss_room(path: Path, ledger: SQLiteLedger) -> None:
+    ledger.set_limit("tenant:a", usd="0.1")
+    openers = [SQLiteLedger(path) for _ in range(4)]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: openers[n % 4].reserve(("tenant:a", "run:1"), usd="0.001"), range(160)))
+
+    assert sum(answer.ok for answer in answers) == 100
+    assert amounts(ledger.status("tenant:a")) == ("0", "0.1", "0", "0")
+    for opened in openers:
+        opened.close()
+
+
 def test_time_never_goes_back_for_who_opens_later(path: Path, ledger: SQLiteLedger, clock: ManualClock) -> None:
     ledger.set_limit("tenant:a", usd="1", window="hour")
     clock.advance(3600)
@@ -89,6 +103,7 @@ def test_time_never_goes_back_for_who_opens_later(path: Path, ledger: SQLiteLedg
 
     assert again.status("tenant:a").opened_at == NOW + timedelta(hours=1)
     assert not again.reserve(("tenant:a",), usd="0.5").ok
+    assert held(again.reserve(("run:1",), usd="0.5", lease_s=60)).expires_at == NOW + timedelta(seconds=3660)
     again.close()
 
 
