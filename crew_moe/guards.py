@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
+from crew_moe.domain.budget import OnExhausted
 from crew_moe.domain.digest import MAX_KEY_BYTES, digest
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.policy import Policy
@@ -151,7 +152,7 @@ class Guards:
         **told: object,
     ) -> Errand:
         """The errand with what the gate is told; without, where nobody would ask. `opening` names the exact request."""
-        if not len(self.gatekeeper.gate.checks) > 1 and approval is None and not screened.hold:
+        if not (self._asks or approval is not None or screened.hold):
             return errand
         context = GateContext(
             expert_id="",
@@ -165,6 +166,13 @@ class Guards:
             **told,  # type: ignore[arg-type]  # names and types are those of the two callers
         )
         return replace(errand, context=context if principal is None else _authenticated(context, principal))
+
+    @property
+    def _asks(self) -> bool:
+        """Whether the gate has checks of its own, or a budget that a person may let a call pass."""
+        budgets = self.policy.budgets
+        holds = OnExhausted.HOLD in {budgets.on_exhausted, *(rule.on_exhausted for rule in budgets.rules.values())}
+        return holds or len(self.gatekeeper.gate.checks) > 1
 
     def close(self) -> None:
         """Give connections back."""

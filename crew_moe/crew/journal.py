@@ -41,8 +41,9 @@ class Switch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
-    """One call of one seat. `expert_id` is who answered, None when nobody did; `run` numbers task executions; `redacted`
-    counts the values that went out as placeholders.
+    """One call of one seat. `expert_id` is who answered, None when nobody did; `run` numbers task executions.
+
+    `redacted` counts the values that went out as placeholders.
     """
 
     run: int

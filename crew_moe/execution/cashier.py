@@ -22,7 +22,7 @@ from crew_moe.domain.budget import (
     Window,
 )
 from crew_moe.domain.money import to_usd
-from crew_moe.errors import StateError
+from crew_moe.errors import InvalidInput, StateError
 from crew_moe.execution.errand import Errand
 from crew_moe.ports import Clock, EventSink, Ledger
 
@@ -78,6 +78,19 @@ class Cashier:
         """Keep the money of a call that is still under way."""
         if reservation is not None:
             self._after(reservation, lambda: self.ledger.renew(reservation.id, lease_s=time_s + GRACE_S))
+
+    def raise_limit(self, scope: str, nano: int) -> None:
+        """Let a scope spend so much more. One that had the policy's limit has a limit of its own from now on.
+
+        Raises StateError.
+        """
+        try:
+            after = self.ledger.top_up(scope, usd=to_usd(nano))
+        except InvalidInput:
+            before = self.ledger.status(scope)
+            self.ledger.set_limit(scope, usd=before.limit_usd, window=before.window)
+            after = self.ledger.top_up(scope, usd=to_usd(nano))
+        self.sink.emit("budget_raised", scope=scope, by_usd=str(to_usd(nano)), limit_usd=str(after.limit_usd))
 
     def left(self, errand: Errand) -> float | None:
         """The share (0-1) that the tightest limit has left; None where nothing is limited."""

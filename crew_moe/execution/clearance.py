@@ -16,10 +16,11 @@ from crew_moe.domain.meter import Busy, Passage, Told
 from crew_moe.domain.money import to_nano, to_usd
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
-from crew_moe.domain.verdict import Verdict
+from crew_moe.domain.verdict import GateContext, Verdict
 from crew_moe.errors import StateError
 from crew_moe.execution.cashier import Cashier
 from crew_moe.execution.errand import Errand
+from crew_moe.execution.overdraft import Overdraft
 from crew_moe.execution.turnstile import Turnstile
 from crew_moe.gating.gatekeeper import Admission, Gatekeeper
 from crew_moe.ports import Clock
@@ -110,7 +111,8 @@ class Barrier:
         if isinstance(passage, Busy):
             self._leave(admission, made=False)
             return self._no_room(passage)
-        found = self._reserve(asking)
+        reserved = self._reserve(asking)
+        found = self._without_money(asking, reserved) if isinstance(reserved, Refusal) else reserved
         if isinstance(found, Withheld):
             self.turnstile.withdraw(passage)
             self._leave(admission, made=False)
@@ -118,7 +120,7 @@ class Barrier:
         cleared = replace(found, admission=admission, passage=passage)
         verdict = None if admission is None else self.gatekeeper.redeem(admission)
         if verdict is None or verdict.allowed:
-            return replace(cleared, note=self._approved(admission))
+            return replace(cleared, note=found.note or self._approved(admission))
         self.withdraw(cleared)
         return _withheld(verdict)
 
@@ -146,23 +148,27 @@ class Barrier:
 
     def _admit(self, asking: Asking) -> Admission | Withheld | None:
         """The gate's admission; None where nobody has to ask it."""
+        context = self._context(asking)
+        if context is None:
+            return None
+        admission = self.gatekeeper.admit(replace(context, left=self.cashier.left(asking.errand)))
+        return admission if admission.allowed else _withheld(admission.verdict)
+
+    def _context(self, asking: Asking) -> GateContext | None:
+        """What the gate is told, with this expert and the most that the call may cost."""
         context, expert = asking.errand.context, asking.expert
         if context is None:
             return None
-        admission = self.gatekeeper.admit(
-            replace(
-                context,
-                expert_id=expert.expert_id,
-                provider=expert.provider,
-                tier=expert.tier,
-                max_cost_usd=max(context.max_cost_usd, to_usd(asking.worst_nano(asking.cap))),
-                left=self.cashier.left(asking.errand),
-                now=self.clock.now(),
-            )
+        return replace(
+            context,
+            expert_id=expert.expert_id,
+            provider=expert.provider,
+            tier=expert.tier,
+            max_cost_usd=max(context.max_cost_usd, to_usd(asking.worst_nano(asking.cap))),
+            now=self.clock.now(),
         )
-        return admission if admission.allowed else _withheld(admission.verdict)
 
-    def _reserve(self, asking: Asking) -> Clearance | Withheld:
+    def _reserve(self, asking: Asking) -> Clearance | Refusal:
         """Money for the worst case; the answer is cut to what is left, never below the least that is worth a call."""
         cap, tries = asking.cap, 0
         while True:
@@ -173,19 +179,25 @@ class Barrier:
             room = asking.room(to_nano(found.available))
             hopeless = found.reason is not RefusalReason.LIMIT or room is None or room < asking.least
             if hopeless or tries > RECUTS:
-                return self._short(found)
+                return found
             cap = min(room or 0, cap - 1)
 
-    def _short(self, refusal: Refusal) -> Withheld:
+    def _without_money(self, asking: Asking, refusal: Refusal) -> Clearance | Withheld:
+        """What the policy says of a call that finds no room in a budget."""
         rule = self.cashier.policy.rule(refusal.scope)
         exhausted = self.cashier.policy.on_exhausted if rule is None else rule.on_exhausted
-        downgrade = exhausted is OnExhausted.DOWNGRADE and refusal.reason is RefusalReason.LIMIT
-        return Withheld(
-            error=ErrorClass.OVER_BUDGET,
-            detail=said(refusal),
-            remedy=Remedy(budget_usd=refusal.available) if downgrade else None,
-            final=exhausted is OnExhausted.DENY,
-        )
+        within = refusal.reason is RefusalReason.LIMIT
+        context = self._context(asking)
+        if exhausted is OnExhausted.HOLD and within and context is not None:
+            overdraft = Overdraft(cashier=self.cashier, gatekeeper=self.gatekeeper)
+            verdict = overdraft.lend(context, refusal, said(refusal), asking.worst_nano(asking.cap))
+            found = self._reserve(asking) if verdict.allowed else None
+            if isinstance(found, Clearance):
+                return replace(found, note=verdict.reason)
+            return _withheld(verdict) if found is None else _short(found)
+        downgrade = exhausted is OnExhausted.DOWNGRADE and within
+        remedy = Remedy(budget_usd=refusal.available) if downgrade else None
+        return replace(_short(refusal), remedy=remedy, final=exhausted is OnExhausted.DENY)
 
     def _no_room(self, busy: Busy) -> Withheld:
         wait_ms = max(1.0, (busy.until - self.clock.now()).total_seconds() * 1000.0)
@@ -215,6 +227,10 @@ def said(refusal: Refusal) -> str:
             return f"{refusal.scope} is blocked after an overrun until it is reconciled"
         case _:
             return f"{refusal.scope} has ${refusal.available:f} left of ${refusal.limit:f}"
+
+
+def _short(refusal: Refusal) -> Withheld:
+    return Withheld(error=ErrorClass.OVER_BUDGET, detail=said(refusal))
 
 
 def _withheld(verdict: Verdict) -> Withheld:

@@ -21,6 +21,7 @@ from crew_moe.errors import InvalidInput
 MAX_CARRIED: Final = 9_000_000_000 * NANO  # of one bucket; below 2**63, so that every store counts exactly
 KEPT: Final = timedelta(days=7)  # a run or task is known so long after its last call
 CORRIGIBLE: Final = timedelta(days=31)  # a lapsed charge may be put right so long
+make: Final = tuple.__new__  # of a NamedTuple, in a third of the time that its own constructor takes
 DAY: Final = timedelta(days=1)
 FLEETING: Final = frozenset({ScopeKind.RUN, ScopeKind.TASK})
 
@@ -78,15 +79,6 @@ class Bucket:
     def has_ended(self, now: datetime) -> bool:
         return self.ends_at is not None and now >= self.ends_at
 
-    def move(self, settled: int, reserved: int, overrun: int, lapsed: int) -> None:
-        """Apply one shift; an overrun blocks."""
-        self.settled += settled
-        self.reserved += reserved
-        if overrun or lapsed:
-            self.overrun += overrun
-            self.lapsed += lapsed
-            self.blocked = self.blocked or overrun > 0
-
     def check(self, more: int) -> None:
         """Raises InvalidInput where it would carry more than can be counted."""
         if self.carried + more > MAX_CARRIED:
@@ -127,6 +119,18 @@ class Account:
     def is_forgotten(self, now: datetime) -> bool:
         """Whether it need not be known any longer: a run or task without a limit of its own and with nothing held."""
         return now >= self.keep_until and self.bucket.reserved == 0 and self.terms.own_nano is None
+
+
+def move(buckets: Iterable[Bucket], shift: Shift) -> None:
+    """Apply one shift to all of them; an overrun blocks."""
+    settled, reserved, overrun, lapsed = shift
+    for bucket in buckets:
+        bucket.settled += settled
+        bucket.reserved += reserved
+        if overrun or lapsed:
+            bucket.overrun += overrun
+            bucket.lapsed += lapsed
+            bucket.blocked = bucket.blocked or overrun > 0
 
 
 def is_fleeting(scope: str) -> bool:
@@ -184,7 +188,8 @@ def standings(accounts: Iterable[Account]) -> tuple[Standing, ...]:
         limit, bucket = account.limit_nano, account.bucket
         if limit is not None:
             used = bucket.settled + bucket.reserved + bucket.overrun
-            found.append(Standing(account.scope, limit, used, account.window, bucket.opened_at, bucket.ends_at))
+            known = (account.scope, limit, used, account.window, bucket.opened_at, bucket.ends_at)
+            found.append(make(Standing, known))
     return tuple(found)
 
 

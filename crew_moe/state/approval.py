@@ -10,7 +10,8 @@ Whatever comes too late, twice or for something else changes nothing: there is n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -142,6 +143,33 @@ def by_age(approvals: Iterable[Approval]) -> tuple[Approval, ...]:
     """Those that wait for an answer, oldest first."""
     waiting = (one for one in approvals if one.state is ApprovalState.PENDING)
     return tuple(sorted(waiting, key=lambda one: (one.created_at, one.id)))
+
+
+class Answering(ABC):
+    """What every store does with one approval, over its own way to change a record."""
+
+    @abstractmethod
+    def _change(
+        self, approval_id: str, now: datetime, change: Callable[[Approval], Approval]
+    ) -> tuple[Approval | None, Approval | None]:
+        """The approval before and after a pure change, made atomically; None twice where it is unknown or forgotten."""
+
+    def get(self, approval_id: str, now: datetime) -> Approval | None:
+        """What is seen to be expired stays so, whatever a clock says later."""
+        return self._change(approval_id, now, lambda found: as_of(found, now))[1]
+
+    def answer(self, approval_id: str, *, approve: bool, by: str, why: str, now: datetime) -> Approval | None:
+        def change(found: Approval) -> Approval:
+            return answered(found, approve=approve, by=by, why=why, now=now)
+
+        return self._change(approval_id, now, change)[1]
+
+    def use(self, approval_id: str, *, digest: str, expert_id: str, max_cost_nano: int, now: datetime) -> bool:
+        def change(found: Approval) -> Approval:
+            return used(found, digest=digest, expert_id=expert_id, max_cost_nano=max_cost_nano, now=now)
+
+        before, after = self._change(approval_id, now, change)
+        return after is not before and after is not None and after.state is ApprovalState.USED
 
 
 def _moved(approval: Approval, signal: Signal) -> Approval:

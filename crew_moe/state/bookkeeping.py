@@ -195,7 +195,7 @@ class BookLedger(ABC):
             records = [Record(books.new_key(), order.scopes, buckets, one, until, order.note) for one in order.nanos]
             books.add(records)
             standing = standings(found)
-        return tuple([Reservation(record.key, order.scopes, record.nano, until, standing) for record in records])
+        return tuple([ledger.reservation(record, standing) for record in records])
 
     def _end(self, key: str, spent: int, phase: Phase) -> Settlement:
         with self._books() as books:

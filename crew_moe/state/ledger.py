@@ -20,7 +20,7 @@ from typing import Final
 from crew_moe.domain.budget import OpenCharge, Phase, Reservation, Settlement, Standing
 from crew_moe.domain.money import to_usd
 from crew_moe.errors import InvalidInput
-from crew_moe.state.accounts import CORRIGIBLE, Account, Bucket, Shift, standings
+from crew_moe.state.accounts import CORRIGIBLE, Account, Bucket, Shift, make, move, standings
 
 REMEMBERED: Final = timedelta(days=1)  # how long an ending is known, so that a repeated one changes nothing
 _HELD: Final = Phase.HELD  # looking a member up takes longer than comparing it, and every call does
@@ -48,8 +48,7 @@ class Record:
 
     def lapse(self) -> None:
         """The lease ended and nobody said what it was: it was all of it."""
-        for bucket in self.buckets:
-            bucket.move(self.nano, -self.nano, 0, self.nano)
+        move(self.buckets, (self.nano, -self.nano, 0, self.nano))
         self.phase, self.charged = Phase.LAPSED, self.nano
 
     def end(self, spent: int, phase: Phase) -> bool:
@@ -59,12 +58,11 @@ class Record:
         shift = _ending(self.phase, self.nano, spent)
         if shift is None:
             return False
-        settled, reserved, overrun, lapsed = shift
+        overrun = shift[2]
         if overrun:
             for bucket in self.buckets:
                 bucket.check(overrun)
-        for bucket in self.buckets:
-            bucket.move(settled, reserved, overrun, lapsed)
+        move(self.buckets, shift)
         self.phase, self.charged, self.overrun = phase, spent, overrun
         return True
 
@@ -95,7 +93,7 @@ def book(key: str, accounts: Sequence[Account], nano: int, now: datetime, note: 
     """Charge what nobody reserved; its record, settled. Raises as `Record.end`."""
     shifts = [account.booking(nano) for account in accounts]
     for account, shift in zip(accounts, shifts, strict=True):
-        account.bucket.move(*shift)
+        move((account.bucket,), shift)
     return Record(
         key,
         tuple(account.scope for account in accounts),
@@ -111,19 +109,23 @@ def book(key: str, accounts: Sequence[Account], nano: int, now: datetime, note: 
 
 def reservation(record: Record, standing: tuple[Standing, ...]) -> Reservation:
     """A record that is held, and how its limited scopes stand."""
-    return Reservation(record.key, record.scopes, record.nano, record.expires_at, standing)
+    return make(Reservation, (record.key, record.scopes, record.nano, record.expires_at, standing))
 
 
 def settlement(record: Record, accounts: Iterable[Account]) -> Settlement:
     """What became of a record, and how its limited scopes stand now."""
-    return Settlement(
-        record.key.removeprefix(CHARGE),
-        record.phase,
-        record.scopes,
-        to_usd(record.nano),
-        to_usd(record.charged),
-        to_usd(record.overrun) if record.overrun else _NOTHING,
-        standings(accounts),
+    overrun = record.overrun
+    return make(
+        Settlement,
+        (
+            record.key.removeprefix(CHARGE),
+            record.phase,
+            record.scopes,
+            to_usd(record.nano),
+            to_usd(record.charged),
+            to_usd(overrun) if overrun else _NOTHING,
+            standings(accounts),
+        ),
     )
 
 

@@ -244,3 +244,23 @@ def test_a_call_waits_its_turn_when_every_provider_is_full() -> None:
 
     assert trace(found.attempts) == [("a", "no_room"), ("a", None)]
     assert sum(on.slept_s) == pytest.approx(60.0)
+
+
+def test_a_person_may_let_a_call_pass_a_limit() -> None:
+    on = stage(budgets=BudgetPolicy(on_exhausted=OnExhausted.HOLD))
+    after(on, 2, lambda: answer(on, approve=True))
+    found = on.executor.run(route("a", errand=replace(budget(5), context=TOLD)), CHAT)
+
+    assert trace(found.attempts) == [("a", None)]
+    assert found.attempts[0].detail == "approved by officer"
+    assert ("budget_raised", "task:t1") in [(name, fields.get("scope")) for name, fields in on.sink.events]
+
+
+def test_a_limit_that_a_person_does_not_lift_holds() -> None:
+    on = stage(budgets=BudgetPolicy(on_exhausted=OnExhausted.HOLD))
+    after(on, 2, lambda: answer(on, approve=False))
+    found = unanswered(on, route("a", errand=replace(budget(5), context=TOLD)))
+
+    assert isinstance(found, ExecutionFailed)
+    assert trace(found.attempts) == [("a", "denied")]
+    assert on.player.calls == []

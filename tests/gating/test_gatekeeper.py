@@ -247,13 +247,20 @@ def test_store_lost_at_the_end_breaks_nothing() -> None:
     assert stage.sink.events[-1][0] == "gate_not_left"
 
 
-def test_store_lost_while_waiting_counts_as_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_store_lost_while_waiting_counts_as_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(checks=[needs_approval()])
 
     def lose(_: float) -> None:
         monkeypatch.setattr(stage.approvals, "get", LOST.get)
 
-    assert not stage.keeper.admit_within(call(), until=SOON, sleep=lose).allowed
+    async def alose(seconds: float) -> None:
+        lose(seconds)
+
+    waited = stage.keeper.admit_within(call(), until=SOON, sleep=lose)
+    monkeypatch.undo()
+    awaited = await stage.keeper.aadmit_within(call(), until=SOON, sleep=alose)
+
+    assert (waited.verdict.ruling, awaited.verdict.ruling) == (Ruling.DOWNGRADE, Ruling.DOWNGRADE)
 
 
 def test_verdicts_are_told_but_not_every_look_at_a_question() -> None:

@@ -70,11 +70,10 @@ def test_social_security_numbers_that_are_never_issued(number: str) -> None:
 
 def test_the_irs_issues_some_groups_only() -> None:
     assert itin("912701234")
-    assert not itin("912951234") or itin("912941234")
     assert not itin("912661234")
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "255.255.255.0", "224.0.0.1", "1.2.3.256"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "255.255.255.0", "224.0.0.1", "1.2.3.256"])
 def test_an_address_of_nobody_is_not_personal(address: str) -> None:
     assert ipv4(address) == 0
 

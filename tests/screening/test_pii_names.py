@@ -57,7 +57,7 @@ def test_every_piece_of_evidence_has_a_weight_and_every_weight_is_used() -> None
     texts = [
         *NAMED,
         *UNNAMED,
-        "ABC PayPal Anna Maria Lee Smith Inc: in a Jan",
+        "ABC iPhone met PayPal Anna Maria Lee Smith Inc: in a Jan",
         "the Anna Maria Lucia Zork",
         "Smith won.",
     ]
@@ -78,4 +78,4 @@ def test_every_piece_of_evidence_has_a_weight_and_every_weight_is_used() -> None
 def test_word_lists_do_not_contradict_each_other() -> None:
     assert given_names().isdisjoint(doubtful_names() | other_words())
     assert all(name == name.lower() and name.isascii() for name in given_names())
-    assert clues("introducing pairs") >= {"my name".replace("my name", "name is"), "call me"}
+    assert clues("introducing pairs") >= {"name is", "call me"}

@@ -16,10 +16,10 @@ def test_ascii_is_its_own_plain_form() -> None:
 @pytest.mark.parametrize(
     ("original", "plain"),
     [
-        ("４１１１", "4111"),
-        ("ａ＠ｂ．ｏｒｇ", "a@b.org"),
+        ("\uff14\uff11\uff11\uff11", "4111"),
+        ("\uff41\uff20\uff42\uff0e\uff4f\uff52\uff47", "a@b.org"),
         ("٠١٢", "012"),
-        ("𝟒𝟏", "41"),
+        ("\U0001d7d2\U0001d7cf", "41"),
         ("1\u00a02\u20093", "1 2 3"),
         ("1\u20112\u22123", "1-2-3"),
         ("Zoë", "Zoë"),
@@ -38,7 +38,7 @@ def test_offsets_lead_back_over_invisible_characters() -> None:
     assert original[start:end] == "4\u200b1\ufeff1\u00ad1"
 
 
-@given(st.text(st.sampled_from("ab１ \u200b\u200d\ufeff\U000e0041"), max_size=40), st.data())
+@given(st.text(st.sampled_from("ab\uff11 \u200b\u200d\ufeff\U000e0041"), max_size=40), st.data())
 def test_any_piece_is_the_plain_form_of_where_it_came_from(original: str, data: st.DataObject) -> None:
     plain = Plain.of(original)
     if not plain.text:

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from crew_moe.domain.approval import Approval, ApprovalState
+from crew_moe.domain.approval import Approval
 from crew_moe.state import approval as approvals
 from crew_moe.state.forking import survives_fork
 
 
-class MemoryApprovals:
+class MemoryApprovals(approvals.Answering):
     """Implements ports.Approvals for all threads of one process; forgotten when it ends."""
 
     def __init__(self) -> None:
@@ -39,22 +39,6 @@ class MemoryApprovals:
             self._about[approvals.about(wanted)] = [*same, wanted.id]
         return wanted
 
-    def get(self, approval_id: str, now: datetime) -> Approval | None:
-        return self._change(approval_id, now, lambda found: approvals.as_of(found, now))[1]
-
-    def answer(self, approval_id: str, *, approve: bool, by: str, why: str, now: datetime) -> Approval | None:
-        def change(found: Approval) -> Approval:
-            return approvals.answered(found, approve=approve, by=by, why=why, now=now)
-
-        return self._change(approval_id, now, change)[1]
-
-    def use(self, approval_id: str, *, digest: str, expert_id: str, max_cost_nano: int, now: datetime) -> bool:
-        def change(found: Approval) -> Approval:
-            return approvals.used(found, digest=digest, expert_id=expert_id, max_cost_nano=max_cost_nano, now=now)
-
-        before, after = self._change(approval_id, now, change)
-        return after is not before and after is not None and after.state is ApprovalState.USED
-
     def pending(self, now: datetime) -> Sequence[Approval]:
         with self._lock:
             self._known |= {key: approvals.as_of(one, now) for key, one in self._known.items()}
@@ -66,7 +50,6 @@ class MemoryApprovals:
     def _change(
         self, approval_id: str, now: datetime, change: Callable[[Approval], Approval]
     ) -> tuple[Approval | None, Approval | None]:
-        """The approval before and after a pure change; None and None for one that is unknown or forgotten."""
         with self._lock:
             before = self._known.get(approval_id)
             if before is None or approvals.forgotten(before, now):

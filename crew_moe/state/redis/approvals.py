@@ -21,7 +21,7 @@ WAITING: Final = TAG + "waiting"
 MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-class RedisApprovals:
+class RedisApprovals(approvals.Answering):
     """Implements ports.Approvals for all who open the same database.
 
     Raises StateError when the server can't be reached or refuses; a change whose answer was lost may have been made.
@@ -48,22 +48,6 @@ class RedisApprovals:
             if self._swap("", wanted, wanted.created_at, (about, ids, " ".join([*still_open, wanted.id]))):
                 return wanted
 
-    def get(self, approval_id: str, now: datetime) -> Approval | None:
-        return self._change(approval_id, now, lambda found: approvals.as_of(found, now))[1]
-
-    def answer(self, approval_id: str, *, approve: bool, by: str, why: str, now: datetime) -> Approval | None:
-        def change(found: Approval) -> Approval:
-            return approvals.answered(found, approve=approve, by=by, why=why, now=now)
-
-        return self._change(approval_id, now, change)[1]
-
-    def use(self, approval_id: str, *, digest: str, expert_id: str, max_cost_nano: int, now: datetime) -> bool:
-        def change(found: Approval) -> Approval:
-            return approvals.used(found, digest=digest, expert_id=expert_id, max_cost_nano=max_cost_nano, now=now)
-
-        before, after = self._change(approval_id, now, change)
-        return after is not before and after is not None and after.state is ApprovalState.USED
-
     def pending(self, now: datetime) -> Sequence[Approval]:
         found = self._read(self._connection.execute("ZRANGE", WAITING, 0, -1))
         # The time of one may be over; that is noted for good, whatever a clock says later.
@@ -77,7 +61,6 @@ class RedisApprovals:
     def _change(
         self, approval_id: str, now: datetime, change: Callable[[Approval], Approval]
     ) -> tuple[Approval | None, Approval | None]:
-        """The approval before and after a pure change; None and None for one that is unknown or forgotten."""
         while approvals.is_id(approval_id) and (record := self._record(approval_id)):
             before = approvals.from_text(record)
             if approvals.forgotten(before, now):

@@ -26,7 +26,7 @@ TABLES: Final = (
 )
 
 
-class SQLiteApprovals:
+class SQLiteApprovals(approvals.Answering):
     """Implements ports.Approvals for all threads and processes that open the same file.
 
     Raises StateError when the file can't be opened, read or written.
@@ -47,22 +47,6 @@ class SQLiteApprovals:
             _put(connection, wanted)
         return wanted
 
-    def get(self, approval_id: str, now: datetime) -> Approval | None:
-        return self._change(approval_id, now, lambda found: approvals.as_of(found, now))[1]
-
-    def answer(self, approval_id: str, *, approve: bool, by: str, why: str, now: datetime) -> Approval | None:
-        def change(found: Approval) -> Approval:
-            return approvals.answered(found, approve=approve, by=by, why=why, now=now)
-
-        return self._change(approval_id, now, change)[1]
-
-    def use(self, approval_id: str, *, digest: str, expert_id: str, max_cost_nano: int, now: datetime) -> bool:
-        def change(found: Approval) -> Approval:
-            return approvals.used(found, digest=digest, expert_id=expert_id, max_cost_nano=max_cost_nano, now=now)
-
-        before, after = self._change(approval_id, now, change)
-        return after is not before and after is not None and after.state is ApprovalState.USED
-
     def pending(self, now: datetime) -> Sequence[Approval]:
         with self._database.reading() as connection:
             found = _where(connection, "state", ApprovalState.PENDING)
@@ -77,9 +61,7 @@ class SQLiteApprovals:
     def _change(
         self, approval_id: str, now: datetime, change: Callable[[Approval], Approval]
     ) -> tuple[Approval | None, Approval | None]:
-        """The approval before and after a pure change; None and None for one that is unknown or forgotten. A change
-        that changes nothing takes no write lock.
-        """
+        # A change that changes nothing takes no write lock.
         if not approvals.is_id(approval_id):
             return None, None
         with self._database.reading() as connection:
