@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
-    """What a router's calls have to pass; `key` names requests to approvers."""
+    """What a router's calls have to pass. A question to a person stands for `hold_s`; `key` names requests to them."""
 
     policy: Policy
     ledger: Ledger
@@ -45,6 +45,7 @@ class Guards:
     safety: Safety
     clock: Clock
     sink: EventSink
+    hold_s: float
     key: bytes
 
     @classmethod
@@ -88,6 +89,7 @@ class Guards:
             safety=Safety(policy.screening, sink=sink),
             clock=clock,
             sink=sink,
+            hold_s=entry.approval.ttl_s,
             key=digest(key, size=MAX_KEY_BYTES) if key else b"",
         )
 
@@ -152,7 +154,7 @@ class Guards:
         **told: object,
     ) -> Errand:
         """The errand with what the gate is told; without, where nobody would ask. `opening` names the exact request."""
-        if not (self._asks or approval is not None or screened.hold):
+        if not (self.asks or approval is not None or screened.hold):
             return errand
         context = GateContext(
             expert_id="",
@@ -168,7 +170,7 @@ class Guards:
         return replace(errand, context=context if principal is None else _authenticated(context, principal))
 
     @property
-    def _asks(self) -> bool:
+    def asks(self) -> bool:
         """Whether the gate has checks of its own, or a budget that a person may let a call pass."""
         budgets = self.policy.budgets
         holds = OnExhausted.HOLD in {budgets.on_exhausted, *(rule.on_exhausted for rule in budgets.rules.values())}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from crew_moe.cli.options import AsJson, Config, config_folder
 from crew_moe.cli.output import say, show_table, write_json
 
+_SHOWN: Final = frozenset({"input_usd_per_mtok", "output_usd_per_mtok"})
+
 if TYPE_CHECKING:
-    from crew_moe.cli.prices import Comparison, Price
+    from crew_moe.cli.prices import Comparison
+    from crew_moe.domain.price import Rates
 
 
 def register(app: typer.Typer) -> None:
@@ -47,15 +50,17 @@ def check_prices(
 
 
 def _cells(row: Comparison) -> tuple[object, ...]:
-    finding = f"{row.standing}, retired" if row.retired else row.standing
+    finding = f"{row.standing}, retired" if row.retired else str(row.standing)
+    hidden = [name for name in row.differing if name not in _SHOWN]
+    finding += f" ({', '.join(hidden)})" if hidden else ""
     ratio = None if row.ratio is None else f"{row.ratio:.2f}"
     return row.expert_id, finding, *_price(row.catalogue), *_price(row.known), ratio
 
 
-def _price(price: Price | None) -> tuple[str | None, str | None]:
-    if price is None:
+def _price(rates: Rates | None) -> tuple[str | None, str | None]:
+    if rates is None:
         return None, None
-    return f"{price.input_usd:.3f}", f"{price.output_usd:.3f}"
+    return f"{rates.input_usd_per_mtok:.3f}", f"{rates.output_usd_per_mtok:.3f}"
 
 
 def _summary(drifted: int) -> str:

@@ -29,6 +29,7 @@ from crew_moe.crew.refusals import (
 from crew_moe.crew.runs import Assignment, Runs
 from crew_moe.crew.seat import Seat
 from crew_moe.crew.tokens import TokenCount
+from crew_moe.crew.unrouted import Bypass
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.expert import Capability, Expert
 from crew_moe.domain.money import to_nano, to_usd
@@ -109,7 +110,7 @@ class Dispatcher:
     """What the seats of one crew share: the router, the routing plan, the running tasks and the journal.
 
     `shared` counts the tokens of seats that belong to no agent, which CrewAI's own sums leave out. `members` are the
-    agents with a seat here, by role.
+    agents with a seat here, by role; `bypass` is for calls of models without one.
     """
 
     def __init__(
@@ -127,7 +128,9 @@ class Dispatcher:
         self.shared = TokenCount()
         self.members: set[str | None] = set()
         self.runs = Runs(tasks, router.clock.monotonic, self.journal.numbers)
-        self._assigner = Assigner(router, plan, payer or Payer(router=router))
+        payer = payer or Payer(router=router)
+        self.bypass = Bypass(payer)
+        self._assigner = Assigner(router, plan, payer)
 
     def possible(self, seat: Seat) -> Sequence[Expert]:
         """Experts that may serve this seat as far as the catalogue and the blocks tell, breakers and sizes aside."""

@@ -34,12 +34,12 @@ def _completed(source: Any, event: BaseEvent) -> None:
     model = event.model or "unknown"
     who = event.agent_role or "crew"
     dispatcher.router.sink.emit("unrouted_call", who=who, model=model, task=event.task_name)
-    dispatcher.journal.add_unrouted(
-        UnroutedCall(
-            who=who,
-            model=model,
-            task=event.task_name,
-            usage=usage,
-            cost_usd=price_usd(usage, model, getattr(source, "provider", None)),
-        )
+    call = UnroutedCall(
+        who=who,
+        model=model,
+        task=event.task_name,
+        usage=usage,
+        cost_usd=price_usd(usage, model, getattr(source, "provider", None)),
     )
+    dispatcher.journal.add_unrouted(call)
+    dispatcher.bypass.charge(call)

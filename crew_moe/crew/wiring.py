@@ -21,6 +21,7 @@ from crew_moe.crew.plan import RoutingPlan, load_plan
 from crew_moe.crew.routed_crew import RoutedCrew, routed_class
 from crew_moe.crew.routed_llm import RoutedLLM
 from crew_moe.crew.seat import Seat, SeatKind
+from crew_moe.crew.unrouted import install
 from crew_moe.domain.money import parse_usd, to_nano
 from crew_moe.domain.principal import Principal
 from crew_moe.ports import Amount
@@ -47,37 +48,47 @@ def attach(
 
     `routing` is tasks.yaml, a sidecar or their folder; None routes every task by what its words tell. `principal` is
     who was authenticated to run it, `budget_usd` what one kickoff may cost in all, whatever fails. With
-    CREW_MOE_DISABLED=1 the crew is left as it is. Raises ConfigError and NotAvailable before anything is changed.
+    CREW_MOE_DISABLED=1 the crew keeps its models, and its calls still pass the gate. Raises ConfigError and
+    NotAvailable before anything is changed.
     """
+    budget_nano = None if budget_usd is None else to_nano(parse_usd(budget_usd, where="budget_usd"))
+    payer = Payer(router=router, principal=principal, budget_nano=budget_nano)
     if read_settings().disabled:
+        _dispatch(crew, load_plan(None), Journal(), payer)
         return crew
     plan = load_plan(routing)
     plan.check(router.registry, router.policy)
     _check_reach(plan, crew)
     for kind in _shared_seats(crew):
         plan.shared_block(kind)
-    budget_nano = None if budget_usd is None else to_nano(parse_usd(budget_usd, where="budget_usd"))
-    wire(crew, plan, Journal(), Payer(router=router, principal=principal, budget_nano=budget_nano))
+    wire(crew, plan, Journal(), payer)
     return crew
 
 
 def wire(crew: Crew, plan: RoutingPlan, journal: Journal, payer: Payer) -> Crew:
     """`attach` with a plan that was read before, writing to a journal that copies of one crew share."""
-    router = payer.router
-    register_native(router.executor.client)
-    # The same object goes on under a class of ours: whoever holds the crew (a Flow, a CrewBase) holds the routed one.
-    object.__setattr__(crew, "__class__", routed_class(type(crew)))
-    routed = cast(RoutedCrew, crew)
-    dispatcher = Dispatcher(router, plan, tasks=lambda: crew.tasks, journal=journal, payer=payer)
-    routed._dispatcher = dispatcher
+    register_native(payer.router.executor.client)
+    routed = _dispatch(crew, plan, journal, payer)
     routed._rewire = lambda copied: wire(copied, plan, journal, payer)
-    wiring = _Wiring(crew, dispatcher)
+    wiring = _Wiring(crew, cast(Dispatcher, routed._dispatcher))
     wiring.agents()
     wiring.crew_seats()
     wiring.memories()
     wiring.guardrails()
+    return routed
+
+
+def _dispatch(crew: Crew, plan: RoutingPlan, journal: Journal, payer: Payer) -> RoutedCrew:
+    """Give the crew a dispatcher, by which its calls are known, without a change to any of its models."""
+    # The same object goes on under a class of ours: whoever holds the crew (a Flow, a CrewBase) holds the routed one.
+    object.__setattr__(crew, "__class__", routed_class(type(crew)))
+    routed = cast(RoutedCrew, crew)
+    dispatcher = Dispatcher(payer.router, plan, tasks=lambda: crew.tasks, journal=journal, payer=payer)
+    routed._dispatcher = dispatcher
+    routed._rewire = lambda copied: _dispatch(copied, plan, journal, payer)
     remember(str(crew.id), dispatcher)
     listen()
+    install()
     return routed
 
 

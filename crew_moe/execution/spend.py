@@ -75,9 +75,9 @@ def _json_bytes(value: object) -> int:
 
 def _without_images(message: Mapping[str, Any]) -> object:
     content = message.get("content")
-    return (
-        content if isinstance(content, str) else [part for part in _parts(message) if not _is_of(_IMAGES, part)] or None
-    )
+    if isinstance(content, str):
+        return content
+    return [part for part in _parts(message) if not _is_of(_IMAGES, part)] or None
 
 
 def _parts(message: Mapping[str, Any]) -> Sequence[object]:

@@ -13,7 +13,7 @@ gate:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,14 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from crew_moe.domain.complaint import complaint
 from crew_moe.domain.expert import Tier
 from crew_moe.errors import ConfigError, InvalidInput
-from crew_moe.gating.approval import Approver, Desk
 from crew_moe.gating.catalogue import Maker, find
 from crew_moe.gating.consequence import OnHoldTimeout
 from crew_moe.gating.gate import Check, Gate, Metered
-from crew_moe.gating.gatekeeper import Gatekeeper
 from crew_moe.gating.names import MAX_NAME_CHARS, plain_name
 from crew_moe.gating.signature import Signature
-from crew_moe.ports import Approvals, Clock, DecisionLog, EventSink, Meters
 
 FILE: Final = "policy.yaml"
 SECTION: Final = "gate"
@@ -86,30 +83,6 @@ def build_gate(config: GateEntry | Mapping[str, Any], *, file: str = FILE) -> Ga
         wrong = error
     key = f"{place}.{wrong.where}" if wrong.where else place
     raise ConfigError(wrong.what, file=file, key=key, value=wrong.closest, allowed=wrong.allowed)
-
-
-def build_gatekeeper(
-    config: GateEntry | Mapping[str, Any],
-    *,
-    meters: Meters,
-    approvals: Approvals,
-    clock: Clock,
-    log: DecisionLog,
-    sink: EventSink,
-    approvers: Iterable[Approver] = (),
-    file: str = FILE,
-) -> Gatekeeper:
-    """The gate of a section with its desk, over these stores. Raises ConfigError."""
-    entry = config if isinstance(config, GateEntry) else read_gate(config, file=file)
-    desk = Desk(approvals, clock=clock, log=log, sink=sink, ttl_s=entry.approval.ttl_s, approvers=approvers)
-    return Gatekeeper(
-        build_gate(entry, file=file),
-        meters=meters,
-        desk=desk,
-        clock=clock,
-        sink=sink,
-        on_hold_timeout=entry.on_hold_timeout,
-    )
 
 
 def _check(item: object) -> Check | Metered:

@@ -24,7 +24,8 @@ def bound(context: GateContext, roles: Iterable[str]) -> str:
 def summary_of(context: GateContext, reason: str) -> str:
     """The question as a person reads it: what is to be called, for what, at most for how much, and why it is asked."""
     about = f" for task {shown(context.task)}" if context.task else ""
-    kind = f" ({shown(context.task_type)}, risk {shown(context.risk)})" if context.task_type else ""
+    traits = [shown(context.task_type), f"risk {shown(context.risk)}" if context.risk else ""]
+    kind = f" ({', '.join(filter(None, traits))})" if any(traits) else ""
     cost = f"at most ${context.max_cost_usd.normalize():f}"
     line = f"{context.tier.value} expert {shown(context.expert_id)}{about}{kind}, {cost}"
     return shown(f"{line}: {reason}" if reason else line, MAX_SUMMARY_CHARS)

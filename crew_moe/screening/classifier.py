@@ -36,7 +36,7 @@ class TransformersClassifier:
     """`path` holds a model and its tokenizer; `bad` are the labels that count, as its configuration spells them.
 
     The score of a window is the probability of all bad labels together where labels exclude each other, and of the
-    likeliest one where they do not. `stride`: tokens that two windows share.
+    likeliest one where they do not. `stride`: tokens that two windows share, a quarter of a window at the most.
     """
 
     path: Path
@@ -84,8 +84,9 @@ class TransformersClassifier:
     def _score(self, text: str) -> float:
         torch = import_module("torch")
         model = self._model
+        stride = min(self.stride, model.window // 4)
         windows = model.tokenizer(
-            text, truncation=True, max_length=model.window, stride=self.stride, return_overflowing_tokens=True
+            text, truncation=True, max_length=model.window, stride=stride, return_overflowing_tokens=True
         )
         worst = 0.0
         for start in range(0, len(windows["input_ids"]), _AT_ONCE):

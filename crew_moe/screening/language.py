@@ -77,7 +77,7 @@ class ScriptDetector:
 
 
 _ENOUGH: Final = 16  # letters; below that a guess among Latin languages is a coin
-_SURE: Final = 0.5
+_SURE: Final = 0.6
 _CERTAIN: Final = 0.9  # a script that tells this surely needs no second opinion
 _NOT_PROSE: Final = re.compile(r"```.{0,4000}?(?:```|\Z)|https?://\S{1,2000}+|\S{1,64}+@\S{1,255}+", re.DOTALL)
 _CODES: Final = (

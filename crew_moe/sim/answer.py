@@ -66,12 +66,12 @@ def struck(answer: Answer, rule: Rule) -> Answer:
     if isinstance(rule.error, int):
         return replace(
             plain(bodies.error(rule.error), status=rule.error, delay_s=answer.delay_s),
-            headers=_retry_headers(rule.retry_after_s),
+            headers=retry_headers(rule.retry_after_s),
         )
     return _FAULTS[rule.error](answer, rule)
 
 
-def _retry_headers(retry_after_s: float | None) -> tuple[tuple[str, str], ...]:
+def retry_headers(retry_after_s: float | None) -> tuple[tuple[str, str], ...]:
     """Whole seconds, as HTTP has it, and the exact milliseconds that OpenAI adds."""
     if retry_after_s is None:
         return ()

@@ -78,14 +78,24 @@ def events(reply: ChatReply, at: datetime, number: int, *, include_usage: bool) 
 
 
 def usage(tokens: Usage) -> dict[str, Any]:
-    """What the provider bills for."""
-    return {
+    """What the provider bills for; details beyond caches and reasoning where there are any."""
+    sent = {"cache_write": tokens.cache_write_tokens, "audio": tokens.input_audio_tokens}
+    sent["image"] = tokens.input_image_tokens
+    told: dict[str, Any] = {
         "prompt_tokens": tokens.input_tokens,
         "completion_tokens": tokens.output_tokens,
         "total_tokens": tokens.input_tokens + tokens.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": tokens.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": tokens.reasoning_tokens},
+        "prompt_tokens_details": {"cached_tokens": tokens.cached_tokens, **_counted(sent)},
+        "completion_tokens_details": {
+            "reasoning_tokens": tokens.reasoning_tokens,
+            **_counted({"audio": tokens.output_audio_tokens}),
+        },
     }
+    return {**told, "service_tier": "batch"} if tokens.batch else told
+
+
+def _counted(parts: Mapping[str, int]) -> dict[str, int]:
+    return {f"{name}_tokens": count for name, count in parts.items() if count}
 
 
 def _head(reply: ChatReply, at: datetime, number: int, kind: str) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def refusal(body: Body, expert: Expert) -> Refusal | None:
     if limit is not None and limit > expert.max_output_tokens:
         message = f"max_tokens is too large: {limit}. This model supports at most {expert.max_output_tokens}."
         return Refusal(message=message, param="max_tokens", code="invalid_value")
-    tokens = _input_tokens(body)
+    tokens = sent_tokens(body)
     if tokens > expert.context_window:
         message = (
             f"This model's maximum context length is {expert.context_window} tokens. "
@@ -83,6 +83,11 @@ def output_limit(body: Body) -> int | None:
     return limit if isinstance(limit, int) and limit > 0 else None
 
 
+def sent_tokens(body: Body) -> int:
+    """Tokens that the request has, as far as they can be told from its text."""
+    return input_tokens(body["messages"], body.get("tools") or (), body.get("response_format"))
+
+
 def wants_usage(body: Body) -> bool:
     """Whether a stream is to end with the usage."""
     options = body.get("stream_options")
@@ -91,7 +96,7 @@ def wants_usage(body: Body) -> bool:
 
 def _queued_reply(body: Body, expert: Expert, queued: Queued) -> ChatReply:
     estimated = Usage(
-        input_tokens=_input_tokens(body),
+        input_tokens=sent_tokens(body),
         output_tokens=estimate_tokens(queued.text) + call_tokens(queued.tool_calls),
     )
     return ChatReply(
@@ -123,10 +128,6 @@ def _stopped(reply: ChatReply, stop: str | Sequence[str] | None) -> ChatReply:
     text = reply.text[:cut]
     usage = replace(reply.usage, output_tokens=estimate_tokens(text))
     return replace(reply, text=text, finish_reason="stop", usage=usage)
-
-
-def _input_tokens(body: Body) -> int:
-    return input_tokens(body["messages"], body.get("tools") or (), body.get("response_format"))
 
 
 def _is_message(message: Any) -> bool:

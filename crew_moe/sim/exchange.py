@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import unquote
 
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.registry import Registry
 from crew_moe.errors import closest
-from crew_moe.ports import Clock
+from crew_moe.ports import ChatReply, Clock
 from crew_moe.sim import bodies, chat
-from crew_moe.sim.answer import Answer, plain, reset, streamed, struck
+from crew_moe.sim.answer import Answer, plain, reset, retry_headers, streamed, struck
 from crew_moe.sim.chat import Body, Refusal
+from crew_moe.sim.limiter import Limiter
 from crew_moe.sim.script import Rule, Script, subjects
 from crew_moe.sim.switchboard import SimRequest, Switchboard
 from crew_moe.sim.wire import HttpRequest
@@ -41,9 +43,11 @@ class Exchange:
     clock: Clock
     switchboard: Switchboard
     _started: float = field(init=False)
+    _limiter: Limiter = field(init=False)
 
     def __post_init__(self) -> None:
         self._started = self.clock.monotonic()
+        self._limiter = Limiter(self.script.rate_limits())
 
     def receive(self, request: HttpRequest, provider: str | None) -> Answer | Call:
         """The answer to everything but a chat request that finds its expert, which `answer` takes."""
@@ -54,7 +58,10 @@ class Exchange:
         return _failed(404, f"Invalid URL ({request.method} {request.path})", code="unknown_url")
 
     def answer(self, call: Call) -> Answer:
-        """What becomes of a chat request: dead, struck by a rule, refused or answered. It may compute for 100 ms."""
+        """What becomes of a chat request: dead, one too many, struck by a rule, refused or answered.
+
+        It may compute for 100 ms.
+        """
         if self.switchboard.is_dead(call.expert):
             self._record(call, number=0, fault="dead")
             return reset()
@@ -62,8 +69,24 @@ class Exchange:
         rule = self.script.rule_for(calls, self.clock.monotonic() - self._started)
         fault = None if rule is None or rule.error is None else str(rule.error)
         number = calls[f"expert:{call.expert.expert_id}"]
-        self._record(call, number=number, fault=fault)
         delay_s = self.script.delay_s(call.expert, rule)
+        wait_s = self._refused_for(call, delay_s)
+        self._record(call, number=number, fault=fault if wait_s is None else "429")
+        answer = self._played_out(call, number, delay_s, rule) if wait_s is None else _too_many(wait_s)
+        return replace(answer, headers=answer.headers + self._limiter.headers(call.expert, self.clock.now()))
+
+    def _refused_for(self, call: Call, delay_s: float) -> float | None:
+        """Seconds for which the expert takes no more calls; None: it takes this one."""
+        body, expert = call.body, call.expert
+        return self._limiter.refuses(
+            expert,
+            self.clock.now(),
+            input_tokens=chat.sent_tokens(body),
+            output_tokens=chat.output_limit(body) or expert.max_output_tokens,
+            time_s=delay_s,
+        )
+
+    def _played_out(self, call: Call, number: int, delay_s: float, rule: Rule | None) -> Answer:
         if rule is not None and not rule.speaks:
             return struck(plain(b"", delay_s=delay_s), rule)
         whole = self._whole(call, number, delay_s, rule)
@@ -76,7 +99,7 @@ class Exchange:
         # A queued answer waits for a call that gets it whole.
         arrives = rule is None or rule.error in (None, "slow_drip")
         queued = self.switchboard.dequeue(call.expert.expert_id) if arrives else None
-        reply = chat.compose(call.body, call.expert, queued)
+        reply = _cached(chat.compose(call.body, call.expert, queued), rule)
         now = self.clock.now()
         if call.body.get("stream"):
             events = bodies.events(reply, now, number, include_usage=chat.wants_usage(call.body))
@@ -133,6 +156,18 @@ class Exchange:
 def serving(call: Call) -> frozenset[str]:
     """Whose death tears this call's connection down."""
     return frozenset(subjects(call.expert))
+
+
+def _cached(reply: ChatReply, rule: Rule | None) -> ChatReply:
+    """The reply, with as much of its input from a cache as the rule says."""
+    if rule is None or not rule.cached_share:
+        return reply
+    cached = int(reply.usage.input_tokens * rule.cached_share)
+    return replace(reply, usage=replace(reply.usage, cached_tokens=cached))
+
+
+def _too_many(wait_s: float) -> Answer:
+    return replace(_failed(429), headers=retry_headers(math.ceil(wait_s * 1000) / 1000))
 
 
 def _refused(refused: Refusal) -> Answer:

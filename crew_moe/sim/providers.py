@@ -205,5 +205,5 @@ def simulate(
     experts = registry if registry is not None else load_registry()
     loaded = load_script(script, experts)
     if speed is not None:
-        loaded = Script(speed=speed, rules=loaded.rules)
+        loaded = loaded.model_copy(update={"speed": speed})
     return Simulation(registry=experts, script=loaded, clock=clock or SystemClock(), port=port)

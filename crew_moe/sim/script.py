@@ -10,6 +10,10 @@ rules:                          # the first rule that fits decides alone
     after_s: 10                 # seconds since the start of the simulation; until_s is excluded
     until_s: 20
     latency_ms: 4000            # exact: not multiplied by speed
+  - expert: gpt-4o
+    cached_share: 0.5           # of the input is told to come from a cache
+limits:                         # beyond them an expert answers 429; every answer of it tells where they stand
+  gpt-4o: {requests_per_minute: 60, input_tokens_per_minute: 30000, concurrent: 4}
 """
 
 from __future__ import annotations
@@ -20,11 +24,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from crew_moe.catalog.expert_schema import RateLimitsEntry
 from crew_moe.catalog.parse import parse_layers
 from crew_moe.domain.complaint import complaint
 from crew_moe.domain.expert import Expert
+from crew_moe.domain.meter import RateLimits
 from crew_moe.domain.registry import Registry
-from crew_moe.domain.request import Name
+from crew_moe.domain.request import Name, Unit
 from crew_moe.errors import ConfigError
 
 DEFAULT_SPEED: Final = 0.02
@@ -47,6 +53,7 @@ class Rule(BaseModel):
     latency_ms: Seconds | None = None
     drip_ms: Seconds = 50.0
     retry_after_s: Seconds | None = None
+    cached_share: Unit = 0.0
     from_call: CallNumber = 1
     to_call: CallNumber | None = None
     after_s: Seconds = 0.0
@@ -91,10 +98,15 @@ class Script(BaseModel):
 
     speed: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = DEFAULT_SPEED
     rules: tuple[Rule, ...] = ()
+    limits: Mapping[Name, RateLimitsEntry] = {}
 
     def rule_for(self, calls: Mapping[str, int], elapsed_s: float) -> Rule | None:
         """The first rule that fits, or None."""
         return next((rule for rule in self.rules if rule.fits(calls, elapsed_s)), None)
+
+    def rate_limits(self) -> dict[str, RateLimits]:
+        """What each expert takes, of those that have limits."""
+        return {expert_id: RateLimits(**entry.model_dump()) for expert_id, entry in self.limits.items()}
 
     def delay_s(self, expert: Expert, rule: Rule | None) -> float:
         """Seconds from the request to the last byte of a healthy answer."""
@@ -131,6 +143,10 @@ def _parsed(values: Mapping[str, Any]) -> Script:
 
 
 def _check_names(script: Script, registry: Registry, file: str) -> None:
+    for expert_id in script.limits:
+        if expert_id not in registry:
+            what, allowed = f"unknown expert '{expert_id}'", tuple(registry.by_id)
+            raise ConfigError(what, file=file, key=f"limits.{expert_id}", value=expert_id, allowed=allowed)
     known = {"expert": tuple(registry.by_id), "provider": registry.providers}
     for index, rule in enumerate(script.rules):
         for kind, allowed in known.items():

@@ -110,8 +110,8 @@ def ceilings_of(ceilings: object, scopes: tuple[str, ...]) -> Mapping[str, Ceili
         if scope not in scopes:
             shown = repr(scope)[:MAX_SHOWN]
             raise InvalidInput(f"{shown} is not asked for", where="ceilings", value=scope, allowed=scopes)
-        if not isinstance(ceiling, Ceiling) or not _is_nano(ceiling.limit_nano):
-            allowed = (f"a Ceiling of 0 to {MAX_NANO:,} nano-USD",)
+        if not isinstance(ceiling, Ceiling) or not _is_nano(ceiling.limit_nano) or type(ceiling.window) is not Window:
+            allowed = (f"a Ceiling of 0 to {MAX_NANO:,} nano-USD and a Window",)
             raise InvalidInput(f"no ceiling for '{scope}'", where="ceilings", allowed=allowed)
     return ceilings
 

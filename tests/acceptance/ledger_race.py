@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 KILLED = -9
 LIVES = 4  # of each worker that end by the parent's hand
 LIFETIME_S = (0.3, 4.0)
-PATIENCE_S = 600.0
+PATIENCE_S = 60.0
+PATIENCE_PER_STEP_S = 0.03
 POLL_S = 0.02
 
 
@@ -106,7 +107,7 @@ def _race(url: str, folder: Path, names: list[str], steps: int, rng: Random) -> 
         return time.monotonic() + rng.uniform(*LIFETIME_S)
 
     lives = {name: Life(born(name), death()) for name in names}
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S + PATIENCE_PER_STEP_S * steps * len(names)
     racing = set(names)
     while racing:
         assert time.monotonic() < deadline, "the race takes too long"

@@ -80,3 +80,13 @@ def short(amount: Decimal | None) -> str:
 def all_amounts(ledger: Ledger) -> dict[str, tuple[str, str, str, str]]:
     """`amounts` of every scope that the ledger knows."""
     return {status.scope: amounts(status) for status in ledger.statuses()}
+
+
+def spend(ledger: Ledger, usd: str, *scopes: str) -> None:
+    """Reserve and settle one amount."""
+    ledger.settle(held(ledger.reserve(scopes, usd=usd)).id, usd=usd)
+
+
+def settled(ledger: Ledger, scope: str) -> str:
+    """Settled US$ of one scope."""
+    return short(ledger.status(scope).settled_usd)

@@ -128,7 +128,7 @@ def test_approval_is_good_for_its_request_expert_and_price_only(approvals: Appro
 
 
 @pytest.mark.parametrize(
-    "forged", ["", "b", "A", "a ", "a\n", "*", "a\0", "\ud800", "а", "x" * 1_000_000, "' OR 1=1 --"]
+    "forged", ["", "b", "A", "a ", "a\n", "*", "a\0", "\ud800", "\u0430", "x" * 1_000_000, "' OR 1=1 --"]
 )
 def test_forged_id_opens_nothing(approvals: Approvals, forged: str) -> None:
     approvals.ask(approval_of("a"))

@@ -124,10 +124,11 @@ def test_wrong_charge_id_is_refused(untouched: Ledger, identity: Any) -> None:
         {"run:1": Ceiling(limit_nano=-1)},
         {"run:1": Ceiling(limit_nano=10**18 + 1)},
         {"run:1": Ceiling(limit_nano=1.5)},  # type: ignore[arg-type]
+        {"run:1": Ceiling(limit_nano=1, window="day")},  # type: ignore[arg-type]
         {"run:1": 5},
         [],
     ],
-    ids=["of another scope", "negative", "too large", "a fraction", "a number", "no mapping"],
+    ids=["of another scope", "negative", "too large", "a fraction", "a word for a window", "a number", "no mapping"],
 )
 def test_wrong_ceiling_is_refused(untouched: Ledger, ceilings: Any) -> None:
     with pytest.raises(InvalidInput, match="ceilings"):

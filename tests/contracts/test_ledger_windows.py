@@ -1,17 +1,15 @@
-"""Limits and the windows that they hold for, on a clock that never goes back."""
+"""Windows: a limit starts anew with each, on a clock that never goes back."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 import pytest
 
 from crew_moe.clock import ManualClock
 from crew_moe.domain.budget import Ceiling, RefusalReason, Window
-from crew_moe.errors import InvalidInput
 from crew_moe.ports import Ledger
-from tests.contracts.ledgers import NOTHING, amounts, clock, held, ledger, refused, short
+from tests.contracts.ledgers import NOTHING, amounts, clock, held, ledger, refused, settled, short, spend
 from tests.state.given import NOW
 
 __all__ = ["clock", "ledger"]  # fixtures
@@ -25,20 +23,11 @@ ENDS = {
 }
 
 
-def spend(ledger: Ledger, usd: str, *scopes: str) -> None:
-    """Reserve and settle one amount."""
-    ledger.settle(held(ledger.reserve(scopes or (A,), usd=usd)).id, usd=usd)
-
-
-def settled(ledger: Ledger, scope: str = A) -> str:
-    return short(ledger.status(scope).settled_usd)
-
-
 @pytest.mark.parametrize("window", ENDS)
 def test_limit_starts_anew_with_each_window(ledger: Ledger, clock: ManualClock, window: Window) -> None:
     opened_at, ends_at = ENDS[window]
     status = ledger.set_limit(A, usd="1", window=window)
-    spend(ledger, "1")
+    spend(ledger, "1", A)
     clock.advance((ends_at - NOW).total_seconds() - 0.000_001)
     refusal = refused(ledger.reserve((A,), usd="0.5"))
     clock.advance(0.000_001)
@@ -47,13 +36,13 @@ def test_limit_starts_anew_with_each_window(ledger: Ledger, clock: ManualClock, 
     assert (short(refusal.available), refusal.retry_at) == ("0", ends_at)
     assert amounts(ledger.status(A)) == NOTHING
     assert ledger.status(A).opened_at == ends_at
-    spend(ledger, "1")
+    spend(ledger, "1", A)
 
 
 @pytest.mark.parametrize("window", [Window.TOTAL, Window.RUN, None])
 def test_total_and_run_never_start_anew(ledger: Ledger, clock: ManualClock, window: Window | None) -> None:
     ledger.set_limit(A, usd="1", window=window)
-    spend(ledger, "1")
+    spend(ledger, "1", A)
     clock.advance(6 * 86_400)
 
     assert refused(ledger.reserve((A,), usd="0.5")).retry_at is None
@@ -68,7 +57,7 @@ def test_settlement_is_credited_to_the_window_that_opened_it(ledger: Ledger, clo
     assert amounts(ledger.status(A)) == NOTHING
     ledger.settle(reservation.id, usd="0.5")
     assert amounts(ledger.status(A)) == NOTHING
-    spend(ledger, "1")
+    spend(ledger, "1", A)
 
 
 def test_lease_that_ends_in_a_later_window_is_charged_to_its_own(ledger: Ledger, clock: ManualClock) -> None:
@@ -93,24 +82,12 @@ def test_block_of_an_overrun_ends_with_its_window(ledger: Ledger, clock: ManualC
     assert held(ledger.reserve((A,), usd="1"))
 
 
-def test_other_limit_within_a_window_keeps_what_was_spent(ledger: Ledger) -> None:
-    ledger.set_limit(A, usd="1", window="day")
-    spend(ledger, "0.75")
-
-    raised = ledger.set_limit(A, usd="2")
-    lowered = ledger.set_limit(A, usd="0.5")
-
-    assert (raised.window, short(raised.available_usd)) == (Window.DAY, "1.25")
-    assert (settled(ledger), short(lowered.available_usd)) == ("0.75", "0")
-    assert refused(ledger.reserve((A,), usd="0.000000001")).available == 0
-
-
 def test_other_window_opens_another_account_and_the_first_is_kept(ledger: Ledger) -> None:
     ledger.set_limit(A, usd="1", window="day")
-    spend(ledger, "0.75")
+    spend(ledger, "0.75", A)
 
     hour = ledger.set_limit(A, usd="1", window="hour")
-    spend(ledger, "0.5")
+    spend(ledger, "0.5", A)
     day = ledger.set_limit(A, usd="1", window="day")
 
     assert amounts(hour) == NOTHING
@@ -129,116 +106,13 @@ def test_held_money_stays_where_it_was_reserved(ledger: Ledger) -> None:
     assert amounts(ledger.set_limit(A, usd="1", window="day")) == ("0.5", "0", "0", "0")
 
 
-def test_run_and_total_are_one_account(ledger: Ledger) -> None:
-    spend(ledger, "0.75")
-
-    assert settled(ledger) == "0.75"
-    run = ledger.set_limit(A, usd="1", window="run")
-    total = ledger.set_limit(A, usd="1", window="total")
-    assert [(status.window, short(status.settled_usd)) for status in (run, total)] == [
-        (Window.RUN, "0.75"),
-        (Window.TOTAL, "0.75"),
-    ]
-
-
-def test_limit_is_taken_away_and_the_window_stays(ledger: Ledger) -> None:
-    ledger.set_limit(A, usd="1", window="day")
-    spend(ledger, "0.75")
-
-    free = ledger.set_limit(A, usd=None)
-    spend(ledger, "5")
-
-    assert (free.limit_usd, free.available_usd, free.window) == (None, None, Window.DAY)
-    again = ledger.set_limit(A, usd="6")
-    assert (again.window, short(again.settled_usd), short(again.available_usd)) == (Window.DAY, "5.75", "0.25")
-
-
-def test_top_up_raises_the_limit(ledger: Ledger) -> None:
-    ledger.set_limit(A, usd="1", window="day")
-
-    status = ledger.top_up(A, usd="0.5")
-
-    assert (short(status.limit_usd), status.window) == ("1.5", Window.DAY)
-    spend(ledger, "1.5")
-
-
-def test_top_up_needs_a_limit_of_its_own(ledger: Ledger) -> None:
-    held(ledger.reserve((A,), usd="0.001", ceilings={A: CENT}))
-
-    for scope in (A, "tenant:unknown"):
-        with pytest.raises(InvalidInput, match="has no limit of its own"):
-            ledger.top_up(scope, usd="0.5")
-    assert short(ledger.status(A).limit_usd) == "0.01"
-
-
-def test_limit_never_passes_the_largest_amount(ledger: Ledger) -> None:
-    ledger.set_limit(A, usd="999999999.999999999")
-
-    with pytest.raises(InvalidInput, match="no amount of US"):
-        ledger.top_up(A, usd="0.000000002")
-    assert short(ledger.top_up(A, usd="0.000000001").limit_usd) == "1000000000"
-
-
-def test_ceiling_limits_a_scope_that_has_no_limit_and_is_remembered(ledger: Ledger) -> None:
-    held(ledger.reserve((A, "run:1"), usd="0.004", ceilings={"run:1": CENT}))
-
-    status = ledger.status("run:1")
-
-    assert (short(status.limit_usd), status.window) == ("0.01", Window.RUN)
-    assert ledger.status(A).limit_usd is None
-    assert refused(ledger.reserve(("run:1",), usd="0.007")).available == Decimal("0.006")
-
-
-def test_ceiling_is_remembered_from_a_refusal_too(ledger: Ledger) -> None:
-    refusal = refused(ledger.reserve(("run:1",), usd="1", ceilings={"run:1": CENT}))
-
-    assert (short(refusal.limit), short(refusal.available)) == ("0.01", "0.01")
-    assert short(ledger.status("run:1").limit_usd) == "0.01"
-
-
-def test_last_ceiling_holds(ledger: Ledger) -> None:
-    held(ledger.reserve(("run:1",), usd="0.01", ceilings={"run:1": CENT}))
-    refused(ledger.reserve(("run:1",), usd="0.01", ceilings={"run:1": CENT}))
-    wider = Ceiling(limit_nano=20_000_000)
-
-    held(ledger.reserve(("run:1",), usd="0.005", ceilings={"run:1": wider}))
-
-    assert held(ledger.reserve(("run:1",), usd="0.005"))
-    assert refused(ledger.reserve(("run:1",), usd="0.000000001")).limit == Decimal("0.02")
-
-
-def test_ceiling_brings_its_window(ledger: Ledger, clock: ManualClock) -> None:
-    daily = Ceiling(limit_nano=10_000_000, window=Window.DAY)
-    held(ledger.reserve((A,), usd="0.01", ceilings={A: daily}))
-
-    assert (ledger.status(A).window, ledger.status(A).ends_at) == (Window.DAY, ENDS[Window.DAY][1])
-    clock.advance(12 * 3600)
-    assert held(ledger.reserve((A,), usd="0.01"))
-
-
-def test_limit_of_its_own_beats_a_ceiling(ledger: Ledger) -> None:
-    ledger.set_limit(A, usd="1")
-    held(ledger.reserve((A,), usd="0.5", ceilings={A: CENT}))
-
-    assert short(ledger.status(A).limit_usd) == "1"
-    assert short(ledger.set_limit(A, usd=None).limit_usd) == "0.01"
-    assert refused(ledger.reserve((A,), usd="0.000000001")).available == 0
-
-
-def test_charge_takes_ceilings_too(ledger: Ledger) -> None:
-    ledger.charge("d1/1", ("run:1",), usd="0.03", ceilings={"run:1": CENT})
-
-    assert amounts(ledger.status("run:1")) == ("0.01", "0", "0.02", "0")
-    assert ledger.status("run:1").blocked
-
-
 def test_clock_that_goes_back_opens_no_window_again(ledger: Ledger, clock: ManualClock) -> None:
     ledger.set_limit(A, usd="1", window="hour")
     clock.advance(3600)
-    spend(ledger, "1")
+    spend(ledger, "1", A)
     clock.advance(-1800)
 
-    assert settled(ledger) == "1"
+    assert settled(ledger, A) == "1"
     refusal = refused(ledger.reserve((A,), usd="0.5"))
     assert refusal.retry_at == NOW + timedelta(hours=2)
     reservation = held(ledger.reserve(("run:1",), usd="0.5", lease_s=60))

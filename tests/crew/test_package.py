@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import crew_moe.crew
+from crew_moe.catalog import live_prices
 from crew_moe.crew import prices
 from crew_moe.domain.usage import Usage
 from crew_moe.errors import MissingExtra
@@ -43,5 +44,5 @@ def test_price_of_a_model_that_others_know() -> None:
 
 def test_price_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert prices.price_usd(USAGE, "my-own-tune", None) is None
-    monkeypatch.setattr(prices, "find_spec", lambda _: None)
+    monkeypatch.setattr(live_prices, "LIBRARY", "no_such_library")
     assert prices.price_usd(USAGE, "gpt-4o", "openai") is None

@@ -39,6 +39,12 @@ def test_question_tells_what_it_is_about_and_names_no_one(stage: Stage) -> None:
     assert question.expires_at == NOW + timedelta(seconds=900)
 
 
+def test_question_leaves_out_what_is_not_known(stage: Stage) -> None:
+    bare = stage.desk.ask(call(task=None, task_type="", risk=""))
+
+    assert bare.summary == "premium expert o1, at most $0.15"
+
+
 def test_asking_again_asks_nobody_twice(stage: Stage) -> None:
     first, again = asked(stage), asked(stage)
 

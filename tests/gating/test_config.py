@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,10 +13,10 @@ from crew_moe.domain.verdict import GateContext, Ruling
 from crew_moe.errors import ConfigError, InvalidInput
 from crew_moe.gating.catalogue import CHECKS, find, register
 from crew_moe.gating.checks import check
-from crew_moe.gating.config import build_gate, build_gatekeeper, read_gate
+from crew_moe.gating.config import build_gate, read_gate
 from crew_moe.gating.consequence import OnHoldTimeout
 from crew_moe.gating.gate import Check, Metered
-from tests.gating.given import NOW, Stage, call
+from tests.gating.given import call
 
 WHOLE = """
 above: fast
@@ -182,25 +181,6 @@ def test_maker_with_options_of_any_kind_takes_the_common_ones() -> None:
     register(odd)
 
     assert ruling([{"odd": {"otherwise": "hold"}}]) is Ruling.HOLD
-
-
-def test_section_becomes_a_gatekeeper_over_the_given_stores() -> None:
-    stage = Stage()
-    keeper = build_gatekeeper(
-        {"checks": [{"needs_approval": {"roles": ["lead"]}}], "on_hold_timeout": "fail", "approval": {"ttl_s": 60}},
-        meters=stage.meters,
-        approvals=stage.approvals,
-        clock=stage.clock,
-        log=stage.log,
-        sink=stage.sink,
-        approvers=[stage.console],
-    )
-
-    verdict = keeper.admit(call()).verdict
-
-    (question,) = stage.console.questions
-    assert (verdict.approval_id, verdict.tier) == (question.id, None)
-    assert (question.roles, question.expires_at) == (("lead",), NOW + timedelta(seconds=60))
 
 
 @pytest.mark.usefixtures("registered")

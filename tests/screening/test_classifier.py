@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from crew_moe.errors import InvalidInput, MissingExtra
 from crew_moe.screening import classifier
 from crew_moe.screening.classifier import TransformersClassifier
 
+LABELS = ("fine", "rude", "bad")
 WORDS = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "hello", "world", "attack"]
 
 
@@ -40,19 +42,18 @@ def _tokenizer(transformers: Any) -> Any:
 
 
 def _network(transformers: Any) -> Any:
-    """A BERT of random weights whose last layer is set: it says "bad" of every text with the odds of 3 to 1."""
-    import torch
-
+    """A BERT of random weights whose last layer is set: of every text it says fine .2, rude .2, bad .6."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
     torch.manual_seed(0)
     config = transformers.BertConfig(
         vocab_size=len(WORDS), hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
-        max_position_embeddings=16, id2label={0: "fine", 1: "rude", 2: "bad"}, label2id={"fine": 0, "rude": 1, "bad": 2},
-        pad_token_id=3,
+        max_position_embeddings=16, pad_token_id=3, id2label=dict(enumerate(LABELS)),
+        label2id={label: n for n, label in enumerate(LABELS)},
     )  # fmt: skip
     network = transformers.BertForSequenceClassification(config)
     with torch.no_grad():
         network.classifier.weight.zero_()
-        network.classifier.bias.copy_(torch.tensor([0.0, 0.0, 6.0]).exp().log() * torch.tensor([1.0, 1.0, 0.1831]))
+        network.classifier.bias.copy_(torch.tensor([0.2, 0.2, 0.6]).log())
     return network
 
 
@@ -77,8 +78,7 @@ def test_the_worst_window_counts(folder: Path) -> None:
     attack = WORDS.index("attack")
 
     def logits(input_ids: Any, **_: Any) -> Any:
-        import torch
-
+        torch = import_module("torch")
         bad = (input_ids == attack).any(-1).float()
         return type("Out", (), {"logits": torch.stack([1 - bad, 0 * bad, bad], -1) * 10})
 
@@ -89,7 +89,7 @@ def test_the_worst_window_counts(folder: Path) -> None:
 
 
 def test_a_label_that_the_model_does_not_have_is_refused(folder: Path) -> None:
-    with pytest.raises(InvalidInput, match="no label 'Bad'.*did you mean 'bad'.*allowed: fine, rude, bad"):
+    with pytest.raises(InvalidInput, match=r"no label 'Bad'.*did you mean 'bad'.*allowed: fine, rude, bad"):
         TransformersClassifier(path=folder, concern=Concern.TOXICITY, bad=["Bad"]).assess("hello")
 
 

@@ -12,7 +12,7 @@ from crew_moe.errors import InvalidInput
 from crew_moe.screening.dataset import LABELLED, TEXTS, read_examples, read_rows, write_rows
 
 ROWS: list[dict[str, Any]] = [
-    {"id": "1", "text": "hello, \"you\"\nthere", "label": 0, "source": "s", "category": "c"},
+    {"id": "1", "text": 'hello, "you"\nthere', "label": 0, "source": "s", "category": "c"},
     {"id": "2", "text": "grüße", "label": 1, "source": "s", "category": "c"},
 ]
 

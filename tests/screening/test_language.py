@@ -6,7 +6,6 @@ import importlib.util
 
 import pytest
 
-from crew_moe.domain.screening import Language
 from crew_moe.errors import MissingExtra
 from crew_moe.screening import language
 from crew_moe.screening.language import LinguaDetector, ScriptDetector, language_detector
@@ -17,7 +16,7 @@ SCRIPTS = {
     "안녕하세요": "ko",
     "สวัสดี": "th",
     "שלום עולם": "he",
-    "Γειά σου": "el",
+    "Γ\u03b5\u03b9ά \u03c3\u03bf\u03c5": "el",
     "Привет, мыши": "ru",
     "Привіт, як справи": "uk",
     "مرحبا بالعالم": "ar",
@@ -65,9 +64,10 @@ def test_too_little_prose_has_no_language(text: str) -> None:
 
 
 def test_a_long_text_is_told_by_its_beginning() -> None:
-    assert LinguaDetector().detect("Please write a poem about the sea. " * 100_000) == Language(
-        code="en", confidence=1.0
-    )
+    found = LinguaDetector().detect("Please write a poem about the sea. " * 100_000 + "Schöne Grüße an alle. " * 9)
+
+    assert found is not None
+    assert found.code == "en"
 
 
 def test_without_the_extra_scripts_are_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,14 @@ from crew_moe.screening.pii.overlap import without_overlaps
 
 DETECTOR = PiiDetector()
 PIECES = (
-    "4111 1111 1111 1111", "ann@example.org", "Mr. Ann Lee", "+44 20 7946 0958", "24 Clarke Avenue", "password: hunter2",
-    "\u200b",
+    "4111 1111 1111 1111", "ann@example.org", "Mr. Ann Lee", "+44 20 7946 0958", "24 Clarke Avenue",
+    "password: hunter2", "\u200b",
 )  # fmt: skip
 HOSTILE = (
-    "a", "1", "1 ", "4111 ", "a@", "a@a.", "Aa ", "Aa. ", "12 Aa ", "1 Aa, ", "a'", "+1 (", "::", "1:", "password: ", "sk-",
-    "eyJa.", "-----BEGIN PRIVATE KEY-----", "GB26 YVOK ", "passport number is ", "Mr. ", " dot ", "a [at] ", "\n", "\u200b",
-    "\uff11", "İ", "://a:", "Apt. 1 ", "van van ", "Jean-", "I live in ", "1-", "1.",
+    "a", "1", "1 ", "4111 ", "a@", "a@a.", "Aa ", "Aa. ", "12 Aa ", "1 Aa, ", "a'", "+1 (", "::", "1:",
+    "password: ", "sk-", "eyJa.", "-----BEGIN PRIVATE KEY-----", "GB26 YVOK ", "passport number is ", "Mr. ",
+    " dot ", "a [at] ", "\n", "\u200b", "\uff11", "İ", "://a:", "Apt. 1 ", "van van ", "Jean-", "I live in ",
+    "1-", "1.",
 )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def test_every_piece_of_evidence_has_a_weight_and_every_weight_is_used() -> None
     texts = [
         *NAMED,
         *UNNAMED,
-        "ABC iPhone met PayPal Anna Maria Lee Smith Inc: in a Jan",
+        "ABC met FooBar, Anna Maria Lee Smith Inc: in a Jan",
         "the Anna Maria Lucia Zork",
         "Smith won.",
     ]

@@ -57,8 +57,8 @@ def test_what_lies_across_two_windows_is_found_once(detector: PresidioDetector) 
 
 
 def test_a_model_that_is_not_installed_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="'en_core_web_mg' is not installed; did you mean 'en_core_web_md'"):
-        PresidioDetector(model="en_core_web_mg")
+    with pytest.raises(InvalidInput, match="'en_core_web_xs' is not installed; did you mean 'en_core_web_"):
+        PresidioDetector(model="en_core_web_xs")
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

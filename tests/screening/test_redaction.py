@@ -17,8 +17,9 @@ from crew_moe.screening.redaction import Vault, disjoint, in_json, redact_messag
 
 KINDS = ("EMAIL", "PHONE", "CREDIT_CARD", "ID_NUMBER", "OTHER", "a kind of somebody else's")
 PIECES = (
-    "[", "(", "\\", "\\[", "\\]", "]", " ", "_", "1", "2", "-", "{", "}", "EMAIL", "EMAIL_1", "[EMAIL_1", "EMAIL_1]", "[EMAIL_1]",
-    "email 1", "credit", "card", "CREDIT_CARD_1", "ID", "[ID_NUMBER_2", "<ip 1>", "OTHER_1", "[OTHER_1]", "[[",
+    "[", "(", "\\", "\\[", "\\]", "]", " ", "_", "1", "2", "-", "{", "}", "EMAIL", "EMAIL_1", "[EMAIL_1",
+    "EMAIL_1]", "[EMAIL_1]", "email 1", "credit", "card", "CREDIT_CARD_1", "ID", "[ID_NUMBER_2", "<ip 1>",
+    "OTHER_1", "[OTHER_1]", "[[",
 )  # fmt: skip
 TEXTS = st.lists(st.one_of(st.text(max_size=6), st.sampled_from(PIECES)), max_size=12).map("".join)
 
@@ -73,10 +74,13 @@ def test_the_same_value_has_the_same_placeholder_in_every_message() -> None:
     assert (first, second) == ("[EMAIL_1] or [EMAIL_2]", "again [EMAIL_2]")
 
 
-@pytest.mark.parametrize(
-    "garbled",
-    ["[email_1]", "[ EMAIL_1 ]", "[Email 1]", "[EMAIL-1]", "(EMAIL_1)", "<EMAIL_1>", "{EMAIL_1}", "[EMAIL_1", "EMAIL_1]", r"\[EMAIL\_1\]"],
+GARBLED = (
+    "[email_1]", "[ EMAIL_1 ]", "[Email 1]", "[EMAIL-1]", "(EMAIL_1)", "<EMAIL_1>", "{EMAIL_1}", "[EMAIL_1", "EMAIL_1]",
+    r"\[EMAIL\_1\]",
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("garbled", GARBLED)
 def test_what_a_model_garbles_is_restored(garbled: str) -> None:
     vault = Vault()
     vault.placeholder("EMAIL", "ann@x.org")
@@ -107,10 +111,9 @@ def test_a_users_own_placeholder_is_not_taken_for_the_vaults() -> None:
 def test_a_stream_holds_back_no_more_than_a_placeholder_may_need() -> None:
     restorer = given_out().restorer()
 
-    held = [len(chunk) for chunk in map(restorer.feed, ["Mail [EMA", "IL_", "1", "] now. ", "Ever", "yone"])]
+    out = [restorer.feed(chunk) for chunk in ["Mail [EMA", "IL_", "1", "] now. ", "x" * 10 * LONGEST, "[EMAIL_1]"]]
 
-    assert held == [5, 0, 0, len("<EMAIL> now. "), 0 if "ever"[0] == "E" else 4, 8] or sum(held) > 0
-    assert restorer.feed("x" * 10 * LONGEST).endswith("x")
+    assert out == ["Mail ", "", "", "<EMAIL> now. ", "x" * 10 * LONGEST, "<EMAIL>"]
 
 
 def test_values_in_json_keep_it_valid() -> None:
@@ -159,8 +162,8 @@ def test_every_text_of_a_message_is_redacted_and_nothing_else() -> None:
     system, user, assistant, tool = redact_messages(messages, vault, spans_of)
 
     assert (system["content"], tool["content"], tool["name"]) == ("Serve [EMAIL_1]", "sent to [EMAIL_1]", "ann_lee")
-    assert user["content"] == [{"type": "text", "text": "I am [PERSON_2]"}, image]
-    assert user["name"] == "PERSON_1"
+    assert user["content"] == [{"type": "text", "text": "I am [PERSON_1]"}, image]
+    assert user["name"] == "PERSON_2"
     assert assistant["tool_calls"][0]["function"]["arguments"] == '{"to": "[EMAIL_1]", "n": 1.50}'
     assert messages[0]["content"] == "Serve ann@x.org"
 

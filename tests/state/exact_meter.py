@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
 
-from crew_moe.domain.meter import CLOSED, PLACES, Demand, Rate, Told
+from crew_moe.domain.meter import PLACES, Demand, Rate, Told
 
 MICROSECOND = timedelta(microseconds=1)
 TOLERANCE = timedelta(minutes=5)

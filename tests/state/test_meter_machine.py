@@ -5,19 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from crew_moe.domain.meter import CLOSED, Busy, Demand, Passage, Rate, Told
+from crew_moe.domain.meter import CLOSED, Busy, Demand, MeterStatus, Passage, Rate, Told
 from crew_moe.ports import Meters
 from crew_moe.state import open_meters
 from tests.redis_server import RedisServer
 from tests.state.exact_meter import ExactMeter
 from tests.state.given import NOW, STEADY
 
+T = TypeVar("T")
 KEYS = ("expert:a", "expert:b")
 PERIODS = {"requests": 60.0, "tokens": 10.0}
 LEASES_S = (5.0, 30.0, 300.0)
@@ -122,12 +124,14 @@ class Quartet(RuleBasedStateMachine):
     @invariant()
     def all_stand_alike(self) -> None:
         for key in KEYS:
-            status = self._all(lambda store, key=key: store.status(key, self.now))
-            model = self._seen(key)
+            status, model = self._status(key), self._seen(key)
             assert status.levels == pytest.approx(model.levels(), abs=1e-9)
             assert (status.in_use, status.until) == (model.in_use(), model.busy_until())
         ends = {key: self._seen(key).busy_until() for key in KEYS}
         assert self._all(lambda store: store.busy(self.now, kind="expert")) == {k: v for k, v in ends.items() if v}
+
+    def _status(self, key: str) -> MeterStatus:
+        return self._all(lambda store: store.status(key, self.now))
 
     def _seen(self, key: str) -> ExactMeter:
         return self.model[key].seen(self.now) if key in self.model else ExactMeter(self.now)
@@ -136,7 +140,7 @@ class Quartet(RuleBasedStateMachine):
         self.model[key] = self._seen(key)
         return self.model[key]
 
-    def _all(self, ask: Callable[[Meters], object]) -> object:
+    def _all(self, ask: Callable[[Meters], T]) -> T:
         """Ask all stores the same; they answer the same."""
         first, *others = [ask(store) for store in self.stores]
         assert others == [first] * len(others)

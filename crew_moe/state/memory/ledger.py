@@ -72,11 +72,15 @@ class _Books:
 
     def __enter__(self) -> _Books:
         self._lock.acquire()
-        now = self._clock.now()
-        if now > self.now:
-            self.now = now
-        if self._leases and self._leases[0][0] <= self.now:
-            self._sweep()
+        try:
+            now = self._clock.now()
+            if now > self.now:
+                self.now = now
+            if self._leases and self._leases[0][0] <= self.now:
+                self._sweep()
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

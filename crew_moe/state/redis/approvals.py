@@ -42,10 +42,11 @@ class RedisApprovals(approvals.Answering):
             found = approvals.covering(known, wanted)
             if found is not None:
                 return found
-            if self._record(wanted.id):
+            before = self._record(wanted.id)
+            if before and not approvals.forgotten(approvals.from_text(before), wanted.created_at):
                 raise approvals.taken(wanted)
             still_open = [one.id for one in known if approvals.as_of(one, wanted.created_at).state in approvals.OPEN]
-            if self._swap("", wanted, wanted.created_at, (about, ids, " ".join([*still_open, wanted.id]))):
+            if self._swap(before, wanted, wanted.created_at, (about, ids, " ".join([*still_open, wanted.id]))):
                 return wanted
 
     def pending(self, now: datetime) -> Sequence[Approval]:

@@ -6,6 +6,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from traceback import print_exc
 
 import pytest
@@ -121,3 +122,17 @@ def test_fork_waits_for_a_change_under_way_and_grandchildren_work_too(ledger: Me
     assert in_a_child(lambda: bool(reserved(ledger)) and in_a_child(lambda: bool(reserved(ledger))))
     done.set()
     thread.join()
+
+
+def test_clock_that_fails_leaves_the_books_open_to_others(
+    ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: ManualClock) -> None:
+        raise OSError("no time")
+
+    with monkeypatch.context() as broken, ThreadPoolExecutor(1) as pool:
+        broken.setattr(ManualClock, "now", fails)
+        with pytest.raises(OSError, match="no time"):
+            pool.submit(ledger.statuses).result()
+
+    assert list(ledger.statuses()) == []

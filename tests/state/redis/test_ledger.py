@@ -20,7 +20,7 @@ from crew_moe.state.accounts import open_bucket
 from crew_moe.state.redis.connection import Connection
 from crew_moe.state.redis.ledger import RedisLedger
 from crew_moe.state.redis.ledger_scripts import ledger_script
-from tests.contracts.ledgers import TREE, amounts, held
+from tests.contracts.ledgers import TREE, amounts, held, refused
 from tests.redis_server import RedisServer
 from tests.state.given import NOW, STEADY
 
@@ -148,6 +148,49 @@ def test_time_does_not_go_back_for_who_comes_later(ledger: RedisLedger, clock: M
     assert late.status("tenant:a").opened_at == NOW + timedelta(hours=1)
     assert held(late.reserve(("run:1",), usd=1, lease_s=60)).expires_at == NOW + timedelta(seconds=3660)
     late.close()
+
+
+def test_time_does_not_go_back_for_who_was_there_before(
+    ledger: RedisLedger, clock: ManualClock, redis_url: str
+) -> None:
+    behind = RedisLedger(redis_url, clock=ManualClock(NOW))
+    ledger.set_limit("tenant:a", usd=1, window="hour")
+    clock.advance(3600)
+    ledger.charge("d1", ("tenant:a",), usd=1)
+
+    assert held(behind.reserve(("run:1",), usd=1, lease_s=60)).expires_at == NOW + timedelta(seconds=3660)
+    assert refused(behind.reserve(("tenant:a",), usd="0.5")).retry_at == NOW + timedelta(hours=2)
+    behind.close()
+
+
+def test_late_ending_does_not_touch_the_window_that_took_the_place_of_its_own(
+    ledger: RedisLedger, clock: ManualClock
+) -> None:
+    ledger.set_limit("tenant:a", usd=1, window="hour")
+    settled, lapsed = (held(ledger.reserve(("tenant:a",), usd="0.25", lease_s=lease_s)) for lease_s in (7200, 5400))
+    clock.advance(3600)
+    held(ledger.reserve(("tenant:a",), usd="0.5", lease_s=7200))
+
+    ledger.settle(settled.id, usd="0.75")
+    clock.advance(1800)
+
+    assert amounts(ledger.status("tenant:a")) == ("0", "0.5", "0", "0")
+    assert ledger.release(lapsed.id).charged_usd == 0
+    assert amounts(ledger.status("tenant:a")) == ("0", "0.5", "0", "0")
+
+
+def test_run_whose_charge_may_be_put_right_is_kept_as_long(ledger: RedisLedger, clock: ManualClock) -> None:
+    unreported = held(ledger.reserve(("run:unreported",), usd=1, lease_s=60))
+    clock.advance(60)
+    ledger.charge("d", ("run:other",), usd=1)
+    clock.advance(30 * DAY_S)
+    for number in range(20):
+        ledger.charge(f"d{number}", (f"run:{number}",), usd=1)
+
+    ledger.settle(unreported.id, usd="0.5")
+
+    assert amounts(ledger.status("run:unreported")) == ("0.5", "0", "0", "0")
+    assert "run:other" not in {status.scope for status in ledger.statuses()}
 
 
 def test_time_is_that_of_redis(redis_url: str, inside: Connection) -> None:

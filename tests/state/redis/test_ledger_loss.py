@@ -35,6 +35,14 @@ def closed(ledger: RedisLedger) -> bool:
     return isinstance(answer, Refusal) and answer.reason is RefusalReason.CLOSED
 
 
+def lose_and_reconcile(ledger: RedisLedger, server: RedisServer) -> None:
+    """A loss, noticed and looked at."""
+    server.ask("FLUSHALL")
+    assert closed(ledger)
+    ledger.reconcile()
+    assert not closed(ledger)
+
+
 def restore(server: RedisServer, data: Path, copy: Path) -> None:
     """Start the server over an older copy of its data."""
     server.stop()
@@ -120,10 +128,7 @@ def test_one_scope_alone_does_not_reopen_it(ledger: RedisLedger, redis_server: R
 
 def test_loss_after_a_reconciliation_closes_again(ledger: RedisLedger, redis_server: RedisServer) -> None:
     for _ in range(2):
-        redis_server.ask("FLUSHALL")
-        assert closed(ledger)
-        ledger.reconcile()
-        assert not closed(ledger)
+        lose_and_reconcile(ledger, redis_server)
 
 
 def test_reconciling_a_healthy_ledger_changes_no_epoch(ledger: RedisLedger, redis_url: str) -> None:
@@ -182,17 +187,17 @@ def test_copy_that_holds_all_that_anybody_saw_is_welcome(mortal_redis: RedisServ
     assert not closed(ledger)
 
 
+@pytest.mark.parametrize("earlier", [0, 1], ids=["founded", "reconciled before"])
 def test_copy_from_before_a_reconciliation_closes_the_ledger(
-    mortal_redis: RedisServer, data: Path, tmp_path: Path
+    mortal_redis: RedisServer, data: Path, tmp_path: Path, earlier: int
 ) -> None:
     ledger = RedisLedger(mortal_redis.url)
-    held(ledger.reserve(TREE, usd="0.1"))
+    for _ in range(earlier):
+        lose_and_reconcile(ledger, mortal_redis)
     mortal_redis.stop()
     shutil.copytree(data, tmp_path / "copy")
     mortal_redis.start()
-    mortal_redis.ask("FLUSHALL")
-    assert closed(ledger)
-    ledger.reconcile()
+    lose_and_reconcile(ledger, mortal_redis)
 
     restore(mortal_redis, data, tmp_path / "copy")
 
