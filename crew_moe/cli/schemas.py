@@ -18,6 +18,7 @@ from crew_moe.catalog.expert_schema import ExpertsFile
 from crew_moe.catalog.locate import packaged_config
 from crew_moe.catalog.schema import PolicyFile
 from crew_moe.crew.config import routing_schema
+from crew_moe.gating.schema import gate_schema
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 FOLDER: Final = "schemas"
@@ -28,7 +29,7 @@ def schemas() -> dict[str, str]:
     """The text of each schema, by the name of its file."""
     documents = {
         "experts": _layered(ExpertsFile, "crew-moe catalogue"),
-        "policy": _layered(PolicyFile, "crew-moe policy"),
+        "policy": _with_gate(_layered(PolicyFile, "crew-moe policy")),
         "routing": routing_schema(),
     }
     return {f"{name}.schema.json": json.dumps(document, indent=2) + "\n" for name, document in documents.items()}
@@ -60,6 +61,12 @@ def _layered(model: type[BaseModel], title: str) -> dict[str, Any]:
         if name not in whole:
             definition.pop("required", None)
     return {"$schema": DIALECT, **schema, "title": title}
+
+
+def _with_gate(schema: dict[str, Any]) -> dict[str, Any]:
+    """The section that gating reads, which knows which checks there are."""
+    schema["properties"]["gate"] = gate_schema()
+    return schema
 
 
 def _item_models(node: Any) -> Iterator[str]:

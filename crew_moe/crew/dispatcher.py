@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 MAX_DECISIONS: Final = 4  # per call; each has its own chain of fallbacks
 MAX_OVERFLOWS: Final = 3  # per task execution: how often CrewAI may shorten the conversation and try again
 # No other expert helps.
-FINAL: Final = frozenset({StopReason.DEADLINE, StopReason.HELD, StopReason.REJECTED, StopReason.PARTIAL})
+FINAL: Final = frozenset(
+    {StopReason.DEADLINE, StopReason.DECLINED, StopReason.HELD, StopReason.REJECTED, StopReason.PARTIAL}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +180,7 @@ class Dispatcher:
     def _keep(self, order: Order, assignment: Assignment, answer: Answer) -> None:
         """The expert that answered serves the rest of the task; those that failed go last."""
         order.run.served_by[order.seat.seat_id] = answer.expert_id
-        if order.limit_nano is not None:  # what a person let pass may go on within the price that was said
+        if answer.approved and order.limit_nano is not None:  # a person said yes to the task, up to its price
             order.run.granted |= {answer.expert_id}
         if assignment.experts[0] == answer.expert_id:
             return

@@ -171,9 +171,9 @@ class Expert:
     def output_room(
         self, left_nano: int, input_tokens: int, *, audio: bool = False, images: bool = False
     ) -> int | None:
-        """The most output tokens whose worst case is within `left_nano`, 0 where the input alone is too dear.
+        """The most output tokens whose worst case is within `left_nano`; None: any number, for output is free.
 
-        None: output is free.
+        0 where the input alone is too dear.
         """
         bounds = Bounds(input_tokens=input_tokens, audio=audio, images=images)
         return self.price.output_room(left_nano, bounds)

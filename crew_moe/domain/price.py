@@ -83,11 +83,11 @@ class Rates:
         return self._worst_input(bounds) + self._worst_output(bounds)
 
     def output_room(self, left_nano: int, bounds: Bounds) -> int | None:
-        """The most output tokens with which the worst case is within `left_nano`; None: output is free."""
+        """The most output tokens with which the worst case is within `left_nano`; None: any number."""
         dearest, roundings = self._dearest(self.output_usd_per_mtok, _OUTPUT, bounds)
-        if not dearest:
-            return None
         left = left_nano - self._worst_input(bounds) - roundings
+        if not dearest:
+            return None if left >= 0 else 0
         return max(0, int(left // (dearest * NANO_PER_TOKEN_AT_1_USD_PER_MTOK)))
 
     def scaled(self, factor: Decimal) -> Rates:
@@ -183,7 +183,7 @@ class Price:
         return max(rates.worst_nano(bounds) for rates in self._up_to(bounds.input_tokens))
 
     def output_room(self, left_nano: int, bounds: Bounds) -> int | None:
-        """The most output tokens with which the worst case is within `left_nano`; None: output is free.
+        """The most output tokens with which the worst case is within `left_nano`; None: any number.
 
         The output that `bounds` name is not looked at. With 0 even the input may be too dear.
         """

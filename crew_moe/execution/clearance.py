@@ -16,12 +16,13 @@ from crew_moe.domain.meter import Busy, Passage, Told
 from crew_moe.domain.money import to_nano, to_usd
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
-from crew_moe.domain.verdict import GateContext, Verdict
+from crew_moe.domain.verdict import GateContext, Ruling, Verdict
 from crew_moe.errors import StateError
 from crew_moe.execution.cashier import Cashier
 from crew_moe.execution.errand import Errand
 from crew_moe.execution.overdraft import Overdraft
 from crew_moe.execution.turnstile import Turnstile
+from crew_moe.gating.approval import CHECK as APPROVAL
 from crew_moe.gating.gatekeeper import Admission, Gatekeeper
 from crew_moe.ports import Clock
 
@@ -80,7 +81,7 @@ class Withheld:
     """The call may not be made (now), and why.
 
     `room_ms` is when a provider has room again, `approval_id` names the question to a person that the call waits for.
-    `final` where nobody else is to be tried.
+    `final` where nobody else is to be tried, `declined` where a person said no: nobody of that tier is to be tried.
     """
 
     error: ErrorClass
@@ -89,6 +90,7 @@ class Withheld:
     approval_id: str | None = None
     remedy: Remedy | None = None
     final: bool = False
+    declined: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,4 +242,5 @@ def _withheld(verdict: Verdict) -> Withheld:
         detail=f"{verdict.check}: {verdict.reason}" if verdict.reason else verdict.check,
         approval_id=verdict.approval_id,
         remedy=None if verdict.tier is None else Remedy(max_tier=verdict.tier),
+        declined=verdict.check == APPROVAL and verdict.ruling is Ruling.DENY,
     )

@@ -38,7 +38,7 @@ class Answer:
     """A reply, who gave it, and every attempt on the way, skips and open circuits included.
 
     `usage` and `cost_usd` add up all attempts. `unsettled_usd` is the worst case of those attempts that were sent but
-    whose price nobody told: it counts against a budget until it is known better.
+    whose price nobody told: it counts against a budget until it is known better. `approved` by a person.
     """
 
     reply: ChatReply
@@ -47,6 +47,7 @@ class Answer:
     usage: Usage
     cost_usd: Decimal
     unsettled_usd: Decimal = Decimal(0)
+    approved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

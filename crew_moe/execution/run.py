@@ -5,12 +5,12 @@ Nothing here waits, so the same code serves threads and event loops; the executo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Self
 
-from crew_moe.domain.expert import Expert
+from crew_moe.domain.expert import Expert, Tier
 from crew_moe.domain.money import to_usd
 from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.policy import Limits
@@ -76,6 +76,7 @@ class Run:
         self._unsettled_nano = 0
         self._remedy: Remedy | None = None
         self._held: str | None = None
+        self._declined: Mapping[Tier, Withheld] = {}
         self._hold_until_ms: float | None = None
         self._kept_at = 0.0
 
@@ -96,8 +97,7 @@ class Run:
         while self._answer is None:
             match self._trail.step(self._left_ms()):
                 case Stop(reason=reason):
-                    reason = StopReason.HELD if reason is StopReason.DEADLINE and self._held else reason
-                    raise ExecutionFailed(self._rows, reason=reason, remedy=self._remedy)
+                    raise ExecutionFailed(self._rows, reason=self._told(reason), remedy=self._remedy)
                 case Wait() as wait:
                     return wait
                 case Skip() as skip:
@@ -133,6 +133,10 @@ class Run:
         """Ask whether the expert may be called; None when it was passed over."""
         around = self._around
         expert = around.registry[call.expert_id]
+        declined = self._declined.get(expert.tier)
+        if declined is not None:
+            self._pass_over(call.expert_id, declined.error, declined.detail)
+            return None
         closed = around.circuits.refusing(expert)
         if closed is not None:
             self._pass_over(call.expert_id, ErrorClass.CIRCUIT_OPEN, closed)
@@ -180,6 +184,9 @@ class Run:
             return self._hold(call, withheld)
         self._held = None
         self._remedy = withheld.remedy or self._remedy
+        if withheld.declined:  # whoever said no to one is not asked about another of its kind
+            rank = self._around.registry[call.expert_id].tier.rank
+            self._declined = {tier: withheld for tier in Tier if tier.rank >= rank}
         self._pass_over(call.expert_id, withheld.error, withheld.detail, room_ms=withheld.room_ms)
         if withheld.final:
             self._trail = self._trail.ended(StopReason.BUDGET)
@@ -223,6 +230,7 @@ class Run:
             usage=sum((row.usage for row in self._rows), Usage()),
             cost_usd=sum((row.cost_usd for row in self._rows), to_usd(0)),
             unsettled_usd=to_usd(self._unsettled_nano),
+            approved=ask.clearance.admission is not None and ask.clearance.admission.approval_id is not None,
         )
 
     def _fail(self, ask: Ask, failure: CallFailed, shown: int) -> None:
@@ -314,6 +322,12 @@ class Run:
         self._around.sink.emit(
             event, decision_id=route.decision_id, task_type=route.task_type, to_expert=expert_id, **fields
         )
+
+    def _told(self, reason: StopReason) -> StopReason:
+        """Why there is nothing more to try, where people have a part in it."""
+        if reason is StopReason.DEADLINE and self._held:
+            return StopReason.HELD
+        return StopReason.DECLINED if reason is StopReason.DENIED and self._declined else reason
 
     def _left_ms(self) -> float | None:
         deadline = self._route.deadline

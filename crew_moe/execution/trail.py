@@ -83,6 +83,7 @@ class StopReason(StrEnum):
     BUDGET = "no expert is left within the budget"
     DENIED = "the gate lets no expert pass that is left"
     HELD = "nobody approved in time"
+    DECLINED = "a person said no"
     ROOM = "no provider has room"
     ATTEMPTS = "the cap on attempts is reached"
     DEADLINE = "the deadline has passed"

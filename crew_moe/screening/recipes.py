@@ -42,9 +42,9 @@ class Recipe:
     own: tuple[str, ...]
     ordinary: str
     limits: Mapping[str, float]
-    own_weight: float = 0.3
+    own_weight: float = 0.5
     joined: int = 1_200
-    joined_weight: float = 0.2
+    joined_weight: float = 0.15
     ordinary_weight: float = 1.0
     pattern_scale: float = 0.4  # the larger, the more freely patterns weigh beside n-grams
     inverse_penalty: float = 20.0

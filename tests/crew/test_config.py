@@ -87,9 +87,6 @@ def test_wrong_block_is_told_with_its_place(block: object, message: str) -> None
         ({"parallel": "auto"}, "parallel"),
         ({"parallel": {"experts": 3, "consensus": "judge"}}, "parallel"),
         ({"verify": {"min_chars": 20}}, "verify"),
-        ({"approval": "premium"}, "approval"),
-        ({"data": {"pii": "redact"}}, "data.pii: redact"),
-        ({"data": {"pii": "deny"}}, "data.pii: deny"),
     ],
 )
 def test_what_can_not_run_yet_is_refused_by_name(block: object, feature: str) -> None:

@@ -12,7 +12,6 @@ from crew_moe.domain.decision import Decision
 from crew_moe.domain.expert import Capability, Tier, capability_bits
 from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.registry import Registry
-from crew_moe.domain.usage import Usage
 from crew_moe.errors import UnknownExpert
 from tests.routing.given import NOW, REGISTRY, decided, expert, market, refused
 
@@ -61,12 +60,6 @@ def test_an_unknown_expert_gets_its_closest_match() -> None:
 
 def test_an_empty_registry_is_a_registry() -> None:
     assert len(Registry(experts=())) == 0
-
-
-def test_usage_adds_up() -> None:
-    one = Usage(input_tokens=1, output_tokens=2, cached_tokens=3, reasoning_tokens=4)
-
-    assert one + one == Usage(input_tokens=2, output_tokens=4, cached_tokens=6, reasoning_tokens=8)
 
 
 @pytest.mark.parametrize(

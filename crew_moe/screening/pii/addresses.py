@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Final
 
 from crew_moe.domain.screening import PiiType, Span
@@ -36,6 +37,7 @@ _POSTCODE: Final = (
     r"(?!\w|[.,]\d)"
 )
 _UNIT: Final = rf"{streets.UNITS}\.? ?#?\w{{1,5}}\b\.?"
+_UNITS: Final = re.compile(rf"{streets.UNITS}\.?")
 _A_UNIT: Final = re.compile(rf",?\s{{1,2}}{_UNIT}")
 _TOWN_AND_CODE: Final = re.compile(rf",?\s{{1,2}}(?:{_WORD}[ ]){{0,3}}{_WORD}\s{_POSTCODE}")
 _MORE: Final = re.compile(
@@ -114,7 +116,7 @@ def _street_end(text: str, start: int, words: Words, *, cased: bool) -> int | No
     for nth, word in enumerate(words[1:], 1):
         if _bare(word[0]) in clues("street last") and _named(words[:nth], cased=cased) == nth:
             return word.start() + len(word[0].rstrip(",;"))
-    named = _named(words, cased=cased)
+    named = _named([*takewhile(lambda word: not _UNITS.fullmatch(word[0]), words)], cased=cased)
     end = words[named - 1].end()
     return end if cased and named and _likely(text, start, end) else None
 

@@ -17,15 +17,15 @@ from crew_moe.screening.pii.lexicon import clues, doubtful_names, fold, given_na
 WEIGHTS: Final = {
     "any": -1.4,
     # what it consists of
-    "given": 4.0, "doubtful": -0.2, "doubtful pair": 2.0, "later given": 1.2, "surname": 0.8, "family": 0.0,
+    "given": 4.0, "doubtful": 0.7, "doubtful pair": 2.0, "later given": 1.2, "surname": 0.8, "family": 0.8,
     "ending": 2.2, "initial": 3.0, "accents": 0.9, "capitals": -2.4, "camel": -0.8, "thing": -3.0, "small": 0.3,
     "unknown": -1.1, "unknown start": -0.6, "unknown two": -0.1,
     "words 1": -0.7, "words 2": 0.0, "words 3": 0.3, "words 4": -0.8,
     # what stands before it
     "start": 0.0, "title": 3.6, "introduced": 3.6, "role": 2.6, "agent": 1.2, "doer": 1.6, "told": 3.3,
-    "asked about": 3.4, "place": -0.4, "article": -1.6,
+    "asked about": 3.4, "asked whether": 2.0, "met": 2.4, "place": -0.4, "article": -1.6,
     # what stands after it
-    "speaking": 1.6, "speech": 2.2, "living": 1.6, "being": 0.6, "owning": 1.0, "addressed": 3.3,
+    "speaking": 1.6, "speech": 2.2, "living": 1.6, "being": 0.6, "owning": 1.0, "personal": 2.4, "addressed": 3.3,
 }  # fmt: skip
 
 PARTICLES: Final = frozenset({
@@ -39,6 +39,7 @@ _ENDING: Final = re.compile(
     r"|stra|eira|oglu|auskas|iunas|lehto|koski|haara|maki|slav|slava|[a-z]ev|[a-z]ov|guez|quez|inez|anez|alez|erez|opez"
     r"|imez|irez|indez)$"
 )
+_OWNED: Final = re.compile(r"['\u2019]s\s([^\W\d_]+)")
 _HUMP: Final = re.compile(r"[a-zß-öø-ÿ][A-Z]")
 _HUMPED: Final = ("Mc", "Mac", "De", "Di", "Du", "La", "Le", "Fitz")
 _QUOTES: Final = "\"'\u201c("
@@ -48,7 +49,7 @@ _ENDS: Final = frozenset(".!?\n")
 
 # Word before a run -> what it tells.
 _LEFT: Final = (
-    ("role", "roles"), ("told", "speech"), ("agent", "agents"), ("place", "places"), ("article", "articles"),
+    ("role", "roles"), ("told", "speech"), ("agent", "agents"), ("met", "meeting"), ("place", "places"), ("article", "articles"),
 )  # fmt: skip
 # Word after a run -> what it tells.
 _RIGHT: Final = (("speech", "speech"), ("living", "living"), ("being", "being"))
@@ -70,6 +71,9 @@ def weigh(text: str, start: int, end: int, words: Sequence[str], *more: str) -> 
     left = words_before(text, start)
     evidence = {"any", *more} | _of_words(folded) | _of_shape(words) | introduced(left)
     evidence |= _before(text, start, left) | _after(text, end)
+    owned = _OWNED.match(text, end)
+    if owned is not None and owned[1].lower() in clues("owned"):
+        evidence.add("personal")
     if evidence & {"title", "introduced", "addressed"}:
         evidence.discard("start")  # of a sentence: "Mrs." ends none
     if not evidence & _KNOWN:
@@ -148,6 +152,8 @@ def _before(text: str, start: int, left: Sequence[str]) -> set[str]:
     found = {name for name, section in _LEFT if last in clues(section)}
     if " ".join(left[-2:]) in clues("asking pairs"):
         found.add("asked about")
+    if last in clues("asking") and (len(left) == 1 or left[-2][-1] in _ENDS):
+        found.add("asked whether")
     return found | begins
 
 
@@ -160,5 +166,5 @@ def _after(text: str, end: int) -> set[str]:
         return found
     if right[:2] == ", " and words[0] in clues("addressing"):
         found.add("addressed")
-    following = words[0].strip(".,\"'")
+    following = words[0].strip(".,\"'?!;")
     return found | {name for name, section in _RIGHT if following in clues(section)}

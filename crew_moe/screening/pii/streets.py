@@ -34,7 +34,7 @@ WHEREABOUTS: Final = (
 CONTEXT: Final = (
     r"\b(?:address(?:es)?|adresse|dirección|indirizzo|endereço|adres|lives?|living|lived|reside[sd]?|residing|residence"
     r"|located|location|deliver(?:ed)?|ship(?:ped)?|mail(?:ed)?|billing|sent|send|return|taxi|meet (?:me|you|us|up)"
-    r"|moved|relocated?|headquarters|pick (?:me|us) up|come)"
+    r"|moved|relocated?|headquarters|pick (?:me|us) up|come|house)"
     r"(?: (?:of|for|to|at|on|in|is|are|was|it|me|us|them|over|here|the|from|now|following|will|be|as)\b|'s"
     r"| [\w.-]+(?= (?:is|to)\b)){0,4}:?\s{1,3}\Z"
 )

@@ -1,7 +1,7 @@
 """The ledger that hosts share: one Redis database, one Lua script for each operation.
 
-Time is that of Redis, and never goes back. All keys lie in one hash slot, because one reservation may touch scopes of
-any names, and because a ledger is one whole where it matters most: one clock, one list of leases, one epoch.
+Time is that of Redis, and never goes back. All keys lie in one hash slot, of a cluster too: one reservation may touch
+scopes of any names, and one clock, one list of leases and one epoch are what makes a loss of any part known to all.
 
 Lost data must not look like unspent money. The ledger has an epoch, made when it was empty, and a sequence that grows
 with every write; whoever uses it remembers both. When somebody finds another epoch, none, or a smaller sequence (a

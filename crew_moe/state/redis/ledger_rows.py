@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from crew_moe.domain.budget import (
@@ -27,6 +28,7 @@ Rows = Iterator[str]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
 _WINDOWS: Final = {window.value: window for window in Window}
+_PHASES: Final = {phase.value: phase for phase in Phase}
 _NONE: Final = "-"  # no limit
 
 
@@ -95,7 +97,7 @@ def settlement(rows: Rows, key: str) -> Settlement:
     phase, reserved, charged, overrun, count = next(rows).split(" ")
     return Settlement(
         id=key.removeprefix(CHARGE),
-        phase=Phase(phase),
+        phase=_PHASES[phase],
         scopes=_scopes(rows, count),
         reserved_usd=to_usd(int(reserved)),
         charged_usd=to_usd(int(charged)),
@@ -113,7 +115,7 @@ def open_charges(rows: Rows) -> Iterator[OpenCharge]:
         identity, phase, nano, expires, count = row.split(" ")
         yield OpenCharge(
             id=identity,
-            phase=Phase(phase),
+            phase=_PHASES[phase],
             scopes=_scopes(rows, count),
             reserved_usd=to_usd(int(nano)),
             expires_at=_moment(expires),
@@ -162,6 +164,7 @@ def _limit(word: str) -> Decimal | None:
     return None if word == _NONE else to_usd(int(word))
 
 
+@lru_cache(maxsize=1024)  # windows open and end at the same moments for all
 def _moment(us: str) -> datetime:
     return _EPOCH + timedelta(microseconds=int(us))
 

@@ -43,6 +43,7 @@ local head, now
 local head_changed = false
 local accounts, fresh = {}, {} -- by scope; false for what is not there, and what was not there
 local touched, sets, queue = {}, {}, {} -- what `commit` writes: scopes, keys and values, commands
+local formats = {} -- of an account's row, by its number of buckets
 local seldom
 
 local function add(row, at, whole, nano)
@@ -71,7 +72,8 @@ local function carried(row, at)
 end
 
 local function row_format(buckets)
-  return TERMS_FORMAT .. string.rep(BUCKET_FORMAT, buckets)
+  formats[buckets] = formats[buckets] or TERMS_FORMAT .. string.rep(BUCKET_FORMAT, buckets)
+  return formats[buckets]
 end
 
 -- An account, made where there is none; where its open bucket lies, its limit and the window: its own, or else those of

@@ -22,39 +22,24 @@ for i = 1, #scopes do
   end
 end
 
--- The answer where the amounts may not be put aside in a scope.
-local function obstacle(scope)
-  local row, at, limit, nano = account(scope)
+local free = total[1] + total[2] == 0 -- nothing is refused to no money
+local found, places = {}, {}
+for i = 1, #scopes do
+  local row, at, limit, nano = account(scopes[i])
+  found[i], places[i] = row, at
   local room, rest = less(limit == NONE and MAX_CARRIED or limit, nano, carried(row, at))
   local fits = less(room, rest, total[1], total[2]) >= 0
-  if head[CLOSED] == 1 then
-    return 'refused', format('closed - 0 0 %s', scope)
-  elseif limit == NONE then
-    return not fits and 'full', scope
-  elseif row[at + BLOCKED] == 1 then
-    return 'refused', format('overrun %d%09d 0 %d %s', limit, nano, row[at + ENDS], scope)
-  elseif not fits then
-    room, rest = math.max(room, 0), room < 0 and 0 or rest
-    return 'refused', format('limit %d%09d %d%09d %d %s', limit, nano, room, rest, row[at + ENDS], scope)
-  end
-end
-for i = 1, total[1] + total[2] > 0 and #scopes or 0 do -- nothing is refused to no money
-  local verdict, why = obstacle(scopes[i])
-  if verdict == 'refused' then
-    commit()
-  end
-  if verdict then
-    return answer(verdict, {'', why})
+  if not free and (not fits or head[CLOSED] == 1 or limit ~= NONE and row[at + BLOCKED] == 1) then
+    return seldom().refuse(scopes[i], room, rest)
   end
 end
 
 local expires = now + ARGV[5]
 local record = {'held', 0, 0, 0, 0, 0, 0, expires, 0, ARGV[6]}
 for i = 1, #scopes do
-  local row, at = account(scopes[i])
+  local row, at, place = found[i], places[i], PLACES + 3 * (i - 1)
   add(row, at + RESERVED, total[1], total[2])
   touch(scopes[i])
-  local place = PLACES + 3 * (i - 1)
   record[place], record[place + 1], record[place + 2] = scopes[i], row[at + PERIOD], row[at + OPENED]
 end
 local leases = {'ZADD', root .. 'leases'}

@@ -73,6 +73,24 @@ seldom = function()
     end
   end
 
+  -- The answer where an amount may not be put aside in a scope with some room.
+  function own.refuse(scope, room, rest)
+    local row, at, limit, nano = account(scope)
+    local why
+    if head[CLOSED] == 1 then
+      why = 'closed - 0 0 ' .. scope
+    elseif limit == NONE then
+      return answer('full', {'', scope})
+    elseif row[at + BLOCKED] == 1 then
+      why = format('overrun %d%09d 0 %d %s', limit, nano, row[at + ENDS], scope)
+    else
+      room, rest = math.max(room, 0), room < 0 and 0 or rest
+      why = format('limit %d%09d %d%09d %d %s', limit, nano, room, rest, row[at + ENDS], scope)
+    end
+    commit()
+    return answer('refused', {'', why})
+  end
+
   -- Whether a bucket would carry too much with an amount more.
   function own.too_much(row, at, whole, nano)
     local room, rest = less(MAX_CARRIED, 0, carried(row, at))

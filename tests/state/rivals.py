@@ -1,0 +1,57 @@
+"""A process that takes, answers or uses beside others: `python -m tests.state.rivals WHAT URL NAME`.
+
+It says when it is ready, begins when it is told to, and prints what it got.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from crew_moe.domain.meter import Demand, Passage, Rate
+from crew_moe.state import open_approvals, open_meters
+from tests.state.given import NOW
+
+ATTEMPTS: Final = 40
+QUESTIONS: Final = tuple(f"q{number}" for number in range(20))
+DEMANDS: Final = (
+    Demand(key="expert:a", rates=(Rate(name="requests", capacity=50, per_s=60.0),), concurrent=30),
+    Demand(key="cooldown:c", rates=(Rate(name="calls", capacity=1_000, per_s=60.0),)),
+)
+
+
+def takes(url: str, _: str) -> list[str]:
+    """The ids of its passages; every second one is given back, its rates as if nothing had been used."""
+    meters = open_meters(url)
+    begin()
+    taken = [meters.take(DEMANDS, NOW) for _ in range(ATTEMPTS)]
+    passages = [answer.id for answer in taken if isinstance(answer, Passage)]
+    for passage_id in passages[::2]:
+        meters.give_back(passage_id, NOW, used={"requests": 0.0, "calls": 0.0})
+    return passages
+
+
+def answers(url: str, name: str) -> list[str]:
+    """The questions of which its own answer holds."""
+    approvals = open_approvals(url)
+    begin()
+    found = [(one, approvals.answer(one, approve=True, by=name, why="", now=NOW)) for one in QUESTIONS]
+    return [one for one, answered in found if answered is not None and answered.decided_by == name]
+
+
+def uses(url: str, _: str) -> list[str]:
+    """The approvals that it used up."""
+    approvals = open_approvals(url)
+    begin()
+    return [one for one in QUESTIONS if approvals.use(one, digest=one, expert_id="o1", max_cost_nano=1, now=NOW)]
+
+
+def begin() -> None:
+    """Wait for the word."""
+    print("ready", flush=True)  # noqa: T201 - how the parent hears of it
+    sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    program = {work.__name__: work for work in (takes, answers, uses)}[sys.argv[1]]
+    print(*program(*sys.argv[2:]), flush=True)  # noqa: T201 - how the parent hears of it
