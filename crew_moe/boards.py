@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from crew_moe.domain.snapshot import Performance, Snapshot
+from crew_moe.domain.snapshot import Breaker, Performance, Snapshot
 from crew_moe.errors import StateError
 from crew_moe.ports import Clock, EventSink, StateStore
 from crew_moe.routing.board import Board
@@ -90,6 +90,11 @@ class Boards:
     def lost(self) -> bool:
         """Whether the store could not be read when it was asked last, so that the board is an older one."""
         return self._lost_at is not None
+
+    @property
+    def breakers(self) -> Mapping[str, Breaker]:
+        """Every breaker as it was read last."""
+        return self._board.snapshot.breakers
 
     def current(self) -> Board:
         if self._clock.monotonic() >= self._due:

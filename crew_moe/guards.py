@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
@@ -92,6 +93,12 @@ class Guards:
             hold_s=entry.approval.ttl_s,
             key=digest(key, size=MAX_KEY_BYTES) if key else b"",
         )
+
+    def busy_experts(self, registry: Registry) -> Callable[[datetime], Mapping[str, datetime]] | None:
+        """Tells until when which experts have no room; None where no expert's limits are known."""
+        if not any(expert.limits.known for expert in registry):
+            return None
+        return lambda now: {key.partition(":")[2]: until for key, until in self.meters.busy(now, kind="expert").items()}
 
     def screen(self, chat: ChatRequest, *, pii: str, vault: Vault | None = None) -> Screened:
         """What may be sent of a chat, and to whom; `pii` is the rule of the request, `vault` keeps what is redacted."""

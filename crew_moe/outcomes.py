@@ -34,6 +34,7 @@ class Outcomes:
         clock: Clock,
         sink: EventSink,
         charge: Callable[[Outcome, Mapping[str, Any]], None],
+        lost: Callable[[], bool] = lambda: False,
     ) -> None:
         self._registry = registry
         self._state = state
@@ -41,13 +42,14 @@ class Outcomes:
         self._clock = clock
         self._sink = sink
         self._charge = charge
+        self._lost = lost
         self._batch: Mapping[str, Any] = {}
 
     def attempted(self, route: Route, attempt: Attempt) -> None:
         """Take an attempt of our own executor, which tends the breakers itself. Never raises: learning fails open."""
         name = served_name(route.decision_id, attempt.number)
         self._log.append(name, partial(_attempt_row, route.decision_id, attempt))
-        if not attempt.counts:
+        if not attempt.counts or self._lost():
             return
         sample = Sample(
             expert_id=attempt.expert_id,

@@ -36,7 +36,7 @@ from crew_moe.reach import Reach
 from crew_moe.routing.batch import Decisions, decide_batch
 from crew_moe.routing.board import Board, board_of
 from crew_moe.routing.eligibility import NO_ROOM
-from crew_moe.routing.engine import decide
+from crew_moe.routing.engine import decide, refuse
 from crew_moe.routing.features import extract
 from crew_moe.routing.record import LogEntry, identity_of
 from crew_moe.routing.reports import ExpertHealth, Standing, health_of, standings, stats_of
@@ -100,15 +100,23 @@ class Router:
         self.sink = sink or LogSink()
         self._reach = Reach.read(base_url)
         self._log_key = digest(log_key, size=MAX_KEY_BYTES) if log_key else os.urandom(MAX_KEY_BYTES)
-        self._boards = Boards(self._board(live=live), state, self.clock, sink=self.sink)
+        self.guards = guards or Guards.in_memory(policy, registry, log=log, clock=self.clock, sink=self.sink)
+        self._boards = Boards(
+            self._board(live=live), state, self.clock, sink=self.sink, busy=self.guards.busy_experts(registry)
+        )
         callable_now = live or base_url is not None
         self._calling = self._boards if callable_now else self._boards.beside(self._board(live=True))
-        self.guards = guards or Guards.in_memory(policy, registry, log=log, clock=self.clock, sink=self.sink)
         self.budgets = Budgets(
             self.guards.ledger, policy=policy.budgets, log=log, clock=self.clock, log_key=self._log_key
         )
         self.outcomes = Outcomes(
-            registry=registry, state=state, log=log, clock=self.clock, sink=self.sink, charge=self.budgets.charge
+            registry=registry,
+            state=state,
+            log=log,
+            clock=self.clock,
+            sink=self.sink,
+            charge=self.budgets.charge,
+            lost=lambda: self._boards.lost,
         )
         self._overrides = Overrides(registry=registry, state=state, clock=self.clock, changed=self._refresh)
         self._new_id = DecisionIds()
@@ -175,26 +183,15 @@ class Router:
         )
         if for_call and isinstance(decision, Infeasible) and decision.binding == NO_ROOM:
             # Calls wait their turn, the executor sees to it.
-            board = board.roomy
-            decision = decide(
-                request, board, decision_id=decision_id, now=now, new_seed=_new_seed, features=features, demands=demands
-            )
+            told = {"decision_id": decision_id, "now": now, "new_seed": _new_seed}
+            decision = decide(request, board.roomy, features=features, demands=demands, **told)
         self._log_decision(decision, request)
         return decision
 
     def refuse(self, request: RoutingRequest, stop: Stop) -> Infeasible:
         """The answer to a request whose text nobody may see."""
-        refused = Infeasible(
-            decision_id=self._new_id(),
-            binding=str(stop.concern),
-            nearest=None,
-            message=f"infeasible: {stop.reason}",
-            rejections=(),
-            features=extract(request),
-            strategy=request.strategy or self.policy.strategy,
-            created_at=self.clock.now(),
-            policy_version=self.policy.version,
-            registry_digest=self.registry.digest,
+        refused = refuse(
+            request, self._boards.current(), stop.concern, stop.reason, decision_id=self._new_id(), now=self.clock.now()
         )
         self._log_decision(refused, request)
         return refused
@@ -290,6 +287,7 @@ class Router:
             client=self._reach.transports(),
             state=self.state,
             barrier=self.guards.barrier(),
+            known=self._boards,
             limits=self.policy.limits,
             clock=self.clock,
             report=self.outcomes.attempted,
@@ -330,7 +328,8 @@ class Router:
     def stats(self) -> dict[str, Any]:
         """Figures of this router and its store: versions, recorded calls by expert, open breakers, pins, the log."""
         self._boards.refresh(force=True)
-        return {**stats_of(self._boards.current()), "log_dropped": getattr(self.log, "dropped", 0)}
+        told = {"state_lost": self._boards.lost, "log_dropped": getattr(self.log, "dropped", 0)}
+        return {**stats_of(self._boards.current()), **told}
 
     # ---- overriding -----------------------------------------------------------------------------------------------
 
@@ -369,12 +368,11 @@ class Router:
 
     def close(self) -> None:
         """Write what is pending and give connections back."""
+        self._boards.close()
         if "executor" in self.__dict__:
             self.executor.close()
-        self._boards.close()
-        self.guards.close()
-        self.log.close()
-        self.state.close()
+        for part in (self.guards, self.log, self.state):
+            part.close()
 
     def __enter__(self) -> Self:
         return self

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final, Protocol
 
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.outcome import ErrorClass
@@ -12,23 +13,47 @@ from crew_moe.domain.snapshot import Breaker, Circuit
 from crew_moe.errors import StateError
 from crew_moe.execution.trail import REACTIONS, SETUP_EJECTION_MS, Blame
 from crew_moe.ports import Clock, EventSink, StateStore
-from crew_moe.state.breaker import expert_key, provider_key
+from crew_moe.state.breaker import admits, expert_key, provider_key
+
+CLOSED: Final = Breaker()
+
+
+class LastKnown(Protocol):
+    """What was read of the store last, and whether it can't be read any more."""
+
+    @property
+    def lost(self) -> bool: ...
+
+    @property
+    def breakers(self) -> Mapping[str, Breaker]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circuits:
     """Asks before a call and tells after it, by the table of reactions.
 
-    A store that fails before a call raises StateError; after it, when the answer is here and paid, the loss of one
-    observation is an event and no more.
+    A store that can't be reached is stood in for by the breakers that were known last (without them it raises
+    StateError), and is not asked again while it is `lost`. The loss of an observation is an event and no more.
     """
 
     state: StateStore
     clock: Clock
     sink: EventSink
+    known: LastKnown | None = None
 
     def refusing(self, expert: Expert) -> str | None:
         """The key of the breaker that lets no call pass; None when both do (half-open, each has lent a probe)."""
+        if self.known is None:
+            return self._refusing(expert)
+        if not self.known.lost:
+            try:
+                return self._refusing(expert)
+            except StateError as error:
+                self.sink.emit("state_failed", key=expert_key(expert.expert_id), error=str(error))
+        breakers, now = self.known.breakers, self.clock.now()
+        return next((key for key in _keys(expert) if not admits(breakers.get(key, CLOSED), now)), None)
+
+    def _refusing(self, expert: Expert) -> str | None:
         now = self.clock.now()
         provider, own = _keys(expert)
         if not self.state.admit(provider, now):
@@ -63,6 +88,8 @@ class Circuits:
             self.sink.emit("circuit_open", key=key, until=after.until, failures=after.failures)
 
     def _tell(self, key: str, update: Callable[[str, datetime], Breaker]) -> Breaker | None:
+        if self.known is not None and self.known.lost:
+            return None
         try:
             return update(key, self.clock.now())
         except StateError as error:

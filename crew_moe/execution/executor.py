@@ -11,7 +11,7 @@ from typing import TypeVar
 from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.policy import Limits
 from crew_moe.domain.registry import Registry
-from crew_moe.execution.circuits import Circuits
+from crew_moe.execution.circuits import Circuits, LastKnown
 from crew_moe.execution.clearance import Barrier
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.route import Answer, AnswerChunk, Route
@@ -39,6 +39,7 @@ class Executor:
         client: Transports,
         state: StateStore,
         barrier: Barrier,
+        known: LastKnown | None = None,
         limits: Limits,
         clock: Clock,
         report: Callable[[Route, Attempt], None],
@@ -51,7 +52,7 @@ class Executor:
         self._asleep = asleep
         self._around = Surroundings(
             registry=registry,
-            circuits=Circuits(state=state, clock=clock, sink=sink),
+            circuits=Circuits(state=state, clock=clock, sink=sink, known=known),
             barrier=barrier,
             limits=limits,
             clock=clock,

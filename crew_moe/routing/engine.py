@@ -72,6 +72,24 @@ def decide(
     )
 
 
+def refuse(
+    request: RoutingRequest, board: Board, binding: str, reason: str, *, decision_id: str, now: datetime
+) -> Infeasible:
+    """The answer to a request that no expert was judged for, because `binding` rules all of them out."""
+    return Infeasible(
+        decision_id=decision_id,
+        binding=str(binding),
+        nearest=None,
+        message=f"infeasible: {reason}",
+        rejections=(),
+        features=extract(request),
+        strategy=request.strategy or board.policy.strategy,
+        created_at=now,
+        policy_version=board.policy.version,
+        registry_digest=board.columns.digest,
+    )
+
+
 def lane_for(
     request: RoutingRequest, features: Features, board: Board, now: datetime, demands: Demands = NO_DEMANDS
 ) -> Lane:

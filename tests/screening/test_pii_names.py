@@ -19,6 +19,8 @@ NAMED = {
     '"moving on," says Zorkan.': ["Zorkan"],
     "Best regards,\nAnna Schmidt": ["Anna Schmidt"],
     "written by Łucja Kovačević": ["Łucja Kovačević"],
+    "Did Zorkan get the email?": ["Zorkan"],
+    "What is Zorkan's phone number?": ["Zorkan"],
     "tomislav rukavina is the keynote speaker": ["tomislav rukavina"],
     "sometimes people call me zorkan": ["zorkan"],
 }
@@ -48,7 +50,7 @@ def test_capitals_alone_make_no_name(text: str) -> None:
 
 
 def test_a_title_outweighs_an_unknown_word() -> None:
-    (plain,), (titled,) = candidates("we met Zorkan"), candidates("we met Mr. Zorkan")
+    (plain,), (titled,) = candidates("we saw Zorkan"), candidates("we saw Mr. Zorkan")
 
     assert plain.score < 0.5 < titled.score
 
@@ -68,6 +70,8 @@ def test_every_piece_of_evidence_has_a_weight_and_every_weight_is_used() -> None
         "Jan Smith",
         "met Zork Blamf",
         "Zorkan: no",
+        "Did Zorkan win?",
+        "Zorkan's phone",
     ]
 
     seen = frozenset().union(*(found.evidence for text in texts for found in candidates(text)))

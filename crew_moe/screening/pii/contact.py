@@ -134,7 +134,7 @@ PHONES: Final = (
     ),
     Rule(  # 71-33-52-22, 451 5986, 99 577450: nothing but digits, so somebody must say what it is
         type=PiiType.PHONE,
-        pattern=re.compile(_OPEN + r"\d{2,5}(?:" + _GAP + r"\d{2,6}){1,5}+" + _SHUT),
+        pattern=re.compile(_OPEN + r"\d{2,5}(?:[ .\-]\d{2,6}){1,5}+" + _SHUT),
         check=_phone,
         needs=DIGITS,
         score=0.3,

@@ -49,7 +49,8 @@ _ENDS: Final = frozenset(".!?\n")
 
 # Word before a run -> what it tells.
 _LEFT: Final = (
-    ("role", "roles"), ("told", "speech"), ("agent", "agents"), ("met", "meeting"), ("place", "places"), ("article", "articles"),
+    ("role", "roles"), ("told", "speech"), ("agent", "agents"), ("met", "meeting"), ("place", "places"),
+    ("article", "articles"),
 )  # fmt: skip
 # Word after a run -> what it tells.
 _RIGHT: Final = (("speech", "speech"), ("living", "living"), ("being", "being"))
