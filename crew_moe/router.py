@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -177,14 +177,12 @@ class Router:
         if self.guards.access:
             features = extract(request)
             demands = self.guards.access.demands_of(request, principal, features).joined(demands)
-        decision_id = self._new_id()
-        decision = decide(
-            request, board, decision_id=decision_id, now=now, new_seed=_new_seed, features=features, demands=demands
+        ask = partial(
+            decide, request, decision_id=self._new_id(), now=now, new_seed=_new_seed, features=features, demands=demands
         )
+        decision = ask(board)
         if for_call and isinstance(decision, Infeasible) and decision.binding == NO_ROOM:
-            # Calls wait their turn, the executor sees to it.
-            told = {"decision_id": decision_id, "now": now, "new_seed": _new_seed}
-            decision = decide(request, board.roomy, features=features, demands=demands, **told)
+            decision = ask(board.roomy)  # calls wait their turn
         self._log_decision(decision, request)
         return decision
 

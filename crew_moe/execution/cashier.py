@@ -18,11 +18,12 @@ from crew_moe.domain.budget import (
     RefusalReason,
     Reservation,
     ScopeStatus,
+    Settlement,
     Standing,
     Window,
 )
 from crew_moe.domain.money import to_usd
-from crew_moe.errors import InvalidInput, StateError
+from crew_moe.errors import InvalidInput, StateError, UnknownReservation
 from crew_moe.execution.errand import Errand
 from crew_moe.ports import Clock, EventSink, Ledger
 
@@ -63,11 +64,17 @@ class Cashier:
         return found
 
     def settle(self, reservation: Reservation | None, nano: int) -> None:
-        """Charge what the call has cost; the rest is free again."""
+        """Charge what the call has cost; the rest is free again. A ledger that lost the reservation is charged anew."""
         if reservation is not None:
-            settled = self._after(reservation, lambda: self.ledger.settle(reservation.id, usd=to_usd(nano)))
+            settled = self._after(reservation, lambda: self._settled(reservation, nano))
             if settled is not None and settled.overrun_usd:
                 self.sink.emit("budget_overrun", scopes=reservation.scopes, overrun_usd=str(settled.overrun_usd))
+
+    def _settled(self, reservation: Reservation, nano: int) -> Settlement:
+        try:
+            return self.ledger.settle(reservation.id, usd=to_usd(nano))
+        except UnknownReservation:
+            return self.ledger.charge(reservation.id, reservation.scopes, usd=to_usd(nano))
 
     def release(self, reservation: Reservation | None) -> None:
         """Give all of it back: nobody charges for the call."""
@@ -105,7 +112,7 @@ class Cashier:
     def _after(self, reservation: Reservation, act: Callable[[], T]) -> T | None:
         try:
             return act()
-        except StateError as error:
+        except (StateError, UnknownReservation) as error:
             self.sink.emit("charge_not_written", reservation=reservation.id, error=str(error))
             return None
 

@@ -58,7 +58,7 @@ def test_lingua_tells_latin_languages_apart(text: str, code: str) -> None:
     assert (found.code, found.confidence > 0.5) == (code, True)
 
 
-@pytest.mark.parametrize("text", ["fix bug", "SELECT 1", "", "```\nprint('hello world, how are you')\n```"])
+@pytest.mark.parametrize("text", ["fix bug", "cześć", "Guten Tag", "", "```\nprint('hello world, how are you')\n```"])
 def test_too_little_prose_has_no_language(text: str) -> None:
     assert LinguaDetector().detect(text) is None
 

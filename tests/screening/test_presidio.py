@@ -61,6 +61,17 @@ def test_a_model_that_is_not_installed_is_refused() -> None:
         PresidioDetector(model="en_core_web_xs")
 
 
+def test_no_address_is_looked_up_over_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Presidio's own recogniser of e-mail fetches a list of domains when it checks an address."""
+
+    def fetch(*_: object) -> bool:
+        raise AssertionError("it would have gone to the network")
+
+    monkeypatch.setattr("presidio_analyzer.predefined_recognizers.EmailRecognizer.validate_result", fetch)
+
+    assert PresidioDetector().assess("mail ann@example.org").flagged
+
+
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presidio, "find_spec", lambda _: None)
 
