@@ -61,8 +61,10 @@ def written(name: str, seed: int, *, folder: Path = FOLDER) -> list[Example]:
 def _fillings(template: str, slots: Mapping[str, Any], wanted: int, rng: Random) -> Iterator[str]:
     """Up to `wanted` different fillings."""
     seen: set[str] = set()
-    for _ in range(wanted * _TRIES if _SLOT.search(template) else 1):
-        words = {name: rng.sample([str(choice) for choice in choices], 2) for name, choices in slots.items()}
+    named = {found[1] for found in _SLOT.finditer(template)}
+    used = {name: [str(choice) for choice in choices] for name, choices in slots.items() if name in named}
+    for _ in range(wanted * _TRIES if used else 1):
+        words = {name: rng.sample(choices, 2) for name, choices in used.items()}
         text = _filled(template, words)
         if text not in seen:
             seen.add(text)

@@ -246,7 +246,11 @@ PATTERNS: Final[tuple[Pattern, ...]] = (
         r"\bi(?:'m| am) (?:your|the|an?) (?:\w{1,14} )?", either("creator developer admin~8 owner engineer programmer"),
         r"\b|\bi (?:am|have been) (?:fully )?authori[sz]ed\b|\bpassed the (?:first|\w{1,6}) test\b",
     ),
-    phrase("letters_apart", "e t n s r h l o .- -.", r"(?:^| )(?:\w(?: {1,3}\w){6}(?!\w)|[.-]{1,6}(?: {1,3}[.-]{1,6}){8})"),
+    phrase(
+        "letters_apart",
+        "e t n s r h l o .- -.",
+        r"(?:^| )(?:\w(?: {1,3}\w){6}(?!\w)|[.-]{1,6}(?: {1,3}[.-]{1,6}){8})",
+    ),
     phrase(
         "by_own_knowledge",
         "own not disregarding",

@@ -86,7 +86,8 @@ PATTERNS: Final[tuple[Pattern, ...]] = (
     phrase(
         "harm_to_group",
         "kill deport exterminate shoot gas hang burn ban wipe eradicate lynch bomb get lock gas",
-        r"\b", either("kill deport exterminate shoot gas hang burn ban wipe_out eradicate lynch bomb get_rid_of lock_up"),
+        r"\b",
+        either("kill deport exterminate shoot gas hang burn ban wipe_out eradicate lynch bomb get_rid_of lock_up"),
         gap(3), _GROUPS, r"\b",
     ),
     phrase(

@@ -8,10 +8,8 @@ Needs scikit-learn (the extra `learn`); using a model does not. The same data an
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from random import Random
 from typing import Any, Final
 
@@ -19,20 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crew_moe.domain.digest import digest
-from crew_moe.errors import InvalidInput, MissingExtra
+from crew_moe.errors import InvalidInput
 from crew_moe.ports import Detector
 from crew_moe.screening.corpus import OWN, Example, written
-from crew_moe.screening.features import DIMENSIONS, features, windows
+from crew_moe.screening.features import DIMENSIONS
+from crew_moe.screening.lessons import JOINED, Lessons
 from crew_moe.screening.linear import LinearModel
 from crew_moe.screening.measures import Judged, threshold_at
 from crew_moe.screening.recipes import LICENCES, Recipe
-from crew_moe.screening.text import fold
 
 FOLDS: Final = 5
 SEED: Final = 0
 LONGEST_HOST: Final = 800  # characters of an ordinary text that a sentence is put behind
-RAREST: Final = 2  # windows in which an n-gram must occur to get a weight
-JOINED: Final = "joined"
 _SEPARATORS: Final = (" ", ". ", "\n", "\n\n")
 
 Step = Callable[[str], None]
@@ -49,7 +45,7 @@ class Trained:
 def train(recipe: Recipe, given: Sequence[Example], *, seed: int = SEED, step: Step = lambda _: None) -> Trained:
     """Learn one concern; `step` hears of each of the FOLDS + 1 fits. Raises MissingExtra, InvalidInput."""
     _check(recipe, given)
-    lessons = _Lessons.of(recipe, [*given, *_own(recipe, seed)])
+    lessons = Lessons.of(recipe, [*given, *_own(recipe, seed)])
     held_out = _held_out(recipe, lessons, seed, step)
     threshold = _threshold(recipe, lessons, held_out)
     step(f"{recipe.file}: all")
@@ -91,115 +87,7 @@ def _joined(recipe: Recipe, examples: Sequence[Example], seed: int) -> list[Exam
     return made
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Weights:
-    """What a fit gave: a weight for each n-gram and pattern."""
-
-    all: NDArray[np.float64]
-    bias: float
-
-    def model(self, recipe: Recipe) -> LinearModel:
-        patterns = self.all[DIMENSIONS:] * recipe.pattern_scale
-        return LinearModel(
-            concern=recipe.concern,
-            ngrams=self.all[:DIMENSIONS].astype(np.float16).astype(np.float32),
-            patterns={
-                pattern.name: round(float(weight), 4) for pattern, weight in zip(recipe.patterns, patterns, strict=True)
-            },
-            bias=round(self.bias, 4),
-            threshold=0.0,
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Lessons:
-    """Examples as rows of a sparse matrix: (windows, DIMENSIONS + patterns). `owner` is the example of each row."""
-
-    recipe: Recipe
-    examples: list[Example]
-    matrix: Any
-    owner: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, recipe: Recipe, examples: list[Example]) -> _Lessons:
-        sparse = _learning("scipy.sparse")
-        indices: list[NDArray[np.int64]] = []
-        values: list[NDArray[np.float64]] = []
-        ends, owner = [0], []
-        for position, example in enumerate(examples):
-            for _, window in windows(fold(example.text)):
-                seen = features(window, recipe.patterns)
-                blocks = (seen.words, seen.characters, np.array(seen.patterns, dtype=np.int64) + DIMENSIONS)
-                scales = (_unit(seen.words), _unit(seen.characters), recipe.pattern_scale)
-                indices += blocks
-                values += [np.full(len(block), scale) for block, scale in zip(blocks, scales, strict=True)]
-                ends.append(ends[-1] + sum(map(len, blocks)))
-                owner.append(position)
-        shape = (len(owner), DIMENSIONS + len(recipe.patterns))
-        matrix = sparse.csr_matrix((np.concatenate(values), np.concatenate(indices), np.array(ends)), shape=shape)
-        matrix.sum_duplicates()
-        return cls(recipe, examples, matrix, np.array(owner))
-
-    def among(self, kept: NDArray[np.bool_]) -> _Lessons:
-        """Those of the examples alone."""
-        numbers = np.cumsum(kept) - 1
-        rows = kept[self.owner]
-        examples = [example for example, keep in zip(self.examples, kept, strict=True) if keep]
-        return _Lessons(self.recipe, examples, self.matrix[rows], numbers[self.owner[rows]])
-
-    def plus(self, more: list[Example]) -> _Lessons:
-        if not more:
-            return self
-        other = _Lessons.of(self.recipe, more)
-        matrix = _learning("scipy.sparse").vstack([self.matrix, other.matrix], format="csr")
-        owner = np.concatenate([self.owner, other.owner + len(self.examples)])
-        return _Lessons(self.recipe, [*self.examples, *more], matrix, owner)
-
-    def fit(self) -> _Weights:
-        """Rare n-grams may weigh more than frequent ones (by the logarithm of their rarity); hapaxes weigh nothing."""
-        regression = _learning("sklearn.linear_model").LogisticRegression(C=self.recipe.inverse_penalty, max_iter=500)
-        rarity = self._rarity()
-        labels = np.array([example.label for example in self.examples])[self.owner]
-        scaled = (self.matrix @ _learning("scipy.sparse").diags(rarity)).tocsr()
-        regression.fit(scaled, labels, sample_weight=self._row_weights(labels))
-        return _Weights(regression.coef_[0] * rarity, float(regression.intercept_[0]))
-
-    def logits(self, weights: _Weights) -> NDArray[np.float64]:
-        """The strongest window of each example."""
-        rows = self.matrix @ weights.all + weights.bias
-        starts = np.searchsorted(self.owner, np.arange(len(self.examples)))
-        return np.asarray(np.maximum.reduceat(rows, starts))
-
-    def _rarity(self) -> NDArray[np.float64]:
-        seen_in = np.bincount(self.matrix.indices, minlength=self.matrix.shape[1])
-        rarity = np.log(self.matrix.shape[0] / np.maximum(seen_in, 1))
-        rarity *= seen_in >= RAREST
-        rarity /= np.mean(rarity[self.matrix.indices])
-        rarity[DIMENSIONS:] = 1.0
-        return np.asarray(rarity)
-
-    def _row_weights(self, labels: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The windows of a text share its weight, and both labels weigh the same in all."""
-        each = np.array([_weight(self.recipe, example) for example in self.examples])
-        rows = (each / np.bincount(self.owner, minlength=len(each)))[self.owner]
-        for label in (0, 1):
-            rows[labels == label] /= rows[labels == label].sum() / len(rows) * 2
-        return np.asarray(rows)
-
-
-def _weight(recipe: Recipe, example: Example) -> float:
-    if example.source == JOINED:
-        return recipe.joined_weight
-    if example.source.startswith(OWN):
-        return recipe.own_weight
-    return recipe.ordinary_weight if example.category == recipe.ordinary else 1.0
-
-
-def _unit(block: NDArray[np.int64]) -> float:
-    return 1.0 / math.sqrt(max(1, len(block)))
-
-
-def _held_out(recipe: Recipe, lessons: _Lessons, seed: int, step: Step) -> NDArray[np.float64]:
+def _held_out(recipe: Recipe, lessons: Lessons, seed: int, step: Step) -> NDArray[np.float64]:
     """The logit of each example by a model that has not seen its cluster."""
     folds = np.array([_fold_of(example, seed) for example in lessons.examples])
     logits = np.zeros(len(folds))
@@ -215,7 +103,7 @@ def _fold_of(example: Example, seed: int) -> int:
     return int.from_bytes(digest(f"{seed}:{example.cluster}", size=4), "big") % FOLDS
 
 
-def _threshold(recipe: Recipe, lessons: _Lessons, logits: NDArray[np.float64]) -> float:
+def _threshold(recipe: Recipe, lessons: Lessons, logits: NDArray[np.float64]) -> float:
     """The lowest threshold that keeps every limit of the recipe on held-out texts."""
     found = []
     for category, limit in recipe.limits.items():
@@ -266,10 +154,3 @@ def _check(recipe: Recipe, given: Sequence[Example]) -> None:
         raise InvalidInput("training needs texts of both labels, 0 and 1", where=recipe.file)
     if not any(example.category == recipe.ordinary and example.label == 0 for example in given):
         raise InvalidInput(f"no text of category '{recipe.ordinary}' and label 0", where=recipe.file)
-
-
-def _learning(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise MissingExtra("learn", module.partition(".")[0]) from None

@@ -17,7 +17,9 @@ from rich.console import Console
 from tests.benchmarks.batch import batches
 from tests.benchmarks.crew import crew_calls
 from tests.benchmarks.figure import Figure
+from tests.benchmarks.gate import gates
 from tests.benchmarks.imports import imports
+from tests.benchmarks.ledger import ledgers
 from tests.benchmarks.litellm_peer import PeerError
 from tests.benchmarks.memory import memory
 from tests.benchmarks.report import show
@@ -37,6 +39,8 @@ def suites(*, quick: bool, litellm_python: Path | None) -> Suites:
         "batch": lambda: batches(rows=10_000, rounds=rounds),
         "memory": lambda: memory(decisions=100_000 if quick else 1_000_000, traced=40_000 if quick else 200_000),
         "imports": lambda: imports(runs=5 if quick else 15),
+        "ledger": lambda: ledgers(calls=calls, rounds=rounds),
+        "gate": lambda: gates(calls=calls, rounds=rounds),
         "crew": lambda: crew_calls(calls=50 if quick else 200, rounds=rounds),
     }
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from crew_moe.domain.screening import Concern
+from crew_moe.screening import recipes
 from crew_moe.screening.dataset import read_rows, write_rows
 from crew_moe.screening.linear import FOLDER
 from tests.cli.conftest import Cli
@@ -59,8 +62,8 @@ def test_doubled_id_is_refused_and_nothing_written(cli: Cli, tmp_path: Path) -> 
 
 
 def test_tampered_model_is_refused(cli: Cli, texts: Path, tmp_path: Path) -> None:
-    told = (FOLDER / "injection.json").read_text(encoding="utf-8")
-    (tmp_path / "injection.json").write_text(told.replace('"bias": ', '"bias": 1'), encoding="utf-8")
+    told = json.loads((FOLDER / "injection.json").read_text(encoding="utf-8")) | {"threshold": 99.0}
+    (tmp_path / "injection.json").write_text(json.dumps(told), encoding="utf-8")
     (tmp_path / "injection.npz").write_bytes((FOLDER / "injection.npz").read_bytes())
 
     done = cli("safety", "predict", "--data", texts, "--kind", "injection", "--out", "o.csv", "--model", tmp_path)
@@ -77,8 +80,12 @@ def test_folder_without_data_is_refused(cli: Cli, tmp_path: Path, command: tuple
     assert "injection.parquet" in done.err
 
 
-def test_trained_models_are_used_and_measured(cli: Cli, texts: Path, tmp_path: Path) -> None:
+def test_trained_models_are_used_and_measured(
+    cli: Cli, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("sklearn")
+    quick = replace(recipes.RECIPES[Concern.INJECTION], own=())
+    monkeypatch.setattr(recipes, "RECIPES", {Concern.INJECTION: quick})
     rows = [
         {"id": one.id, "text": one.text, "label": one.label, "source": one.source, "category": one.category}
         for one in examples()

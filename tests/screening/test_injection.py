@@ -6,12 +6,13 @@ import base64
 import codecs
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from crew_moe.domain.screening import Concern
-from crew_moe.screening.disguise import Unmasking
+from crew_moe.screening.disguise import Unmasking, View
 from crew_moe.screening.features import STRIDE, WINDOW, windows
 from crew_moe.screening.injection import InjectionDetector
 from crew_moe.screening.patterns import Pattern
@@ -126,13 +127,16 @@ class _Counting:
         self.characters = 0
         occurs, readings = Pattern.occurs, Unmasking.readings
 
-        def counted(folded: str) -> None:
+        def counted_occurs(one: Pattern, folded: str, *rest: frozenset[str]) -> bool:
             self.characters += len(folded)
+            return occurs(one, folded, *rest)
 
-        monkeypatch.setattr(
-            Pattern, "occurs", lambda one, folded, *rest: (counted(folded), occurs(one, folded, *rest))[1]
-        )
-        monkeypatch.setattr(Unmasking, "readings", lambda one, folded: (counted(folded), readings(one, folded))[1])
+        def counted_readings(one: Unmasking, folded: str) -> Iterator[View]:
+            self.characters += len(folded)
+            return readings(one, folded)
+
+        monkeypatch.setattr(Pattern, "occurs", counted_occurs)
+        monkeypatch.setattr(Unmasking, "readings", counted_readings)
 
 
 HOSTILE = {

@@ -41,8 +41,10 @@ def test_marks_hide_no_match(table: tuple[Pattern, ...]) -> None:
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
-def test_every_pattern_occurs_in_our_own_sentences(table: tuple[Pattern, ...]) -> None:
-    assert [one.name for one in table if not any(one.regex.search(folded) for folded in OWN)] == []
+def test_every_phrase_occurs_in_our_own_sentences(table: tuple[Pattern, ...]) -> None:
+    phrases = [one for one in table if not one.words]
+
+    assert [one.name for one in phrases if not any(one.regex.search(folded) for folded in OWN)] == []
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))

@@ -10,7 +10,7 @@ import pytest
 
 from crew_moe.domain.screening import Concern
 from crew_moe.errors import InvalidInput, MissingExtra
-from crew_moe.screening import training
+from crew_moe.screening import lessons, training
 from crew_moe.screening.recipes import RECIPES
 from crew_moe.screening.training import FOLDS, Trained, assessed, train
 from tests.screening.given import EVIL, GOOD, examples
@@ -94,7 +94,7 @@ def test_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch
     def absent(name: str) -> None:
         raise ImportError(name=name)
 
-    monkeypatch.setattr(training, "import_module", absent)
+    monkeypatch.setattr(lessons, "import_module", absent)
 
     with pytest.raises(MissingExtra, match=r"crew-moe\[learn\]"):
         train(RECIPE, examples())
