@@ -179,7 +179,7 @@ class Ledger(Protocol):
 
     def reconcile(self, scope: str | None = None) -> Sequence[ScopeStatus]:
         """Somebody has looked: lift the block that an overrun put on a scope (None: on all, and reopen a store that
-        lost data). What was spent stays spent.
+        lost data). What was spent stays spent; gives the scopes that were blocked.
         """
 
     def close(self) -> None: ...

@@ -42,6 +42,7 @@ from crew_moe.routing.record import LogEntry, identity_of
 from crew_moe.routing.reports import ExpertHealth, Standing, health_of, standings, stats_of
 from crew_moe.settings import read_settings
 from crew_moe.state import open_log, open_state
+from crew_moe.state.memory.ledger import MemoryLedger
 from crew_moe.strategies import STRATEGIES
 from crew_moe.telemetry.events import LogSink
 
@@ -286,6 +287,7 @@ class Router:
             state=self.state,
             barrier=self.guards.barrier(),
             known=self._boards,
+            blocking=not isinstance(self.guards.ledger, MemoryLedger),
             limits=self.policy.limits,
             clock=self.clock,
             report=self.outcomes.attempted,

@@ -6,7 +6,7 @@ number of femto-dollars per token and charges are exact until the last, upward r
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
 from typing import Final
 
 from crew_moe.errors import InvalidInput
@@ -15,6 +15,9 @@ NANO: Final = 1_000_000_000
 NANO_PER_TOKEN_AT_1_USD_PER_MTOK: Final = 1_000
 MAX_USD: Final = Decimal(1_000_000_000)
 MAX_SHOWN: Final = 60
+# A caller's own decimal context may have few digits; money is exact whoever counts it.
+_EXACT: Final = Context(prec=60, rounding=ROUND_CEILING)
+_NUMBERS: Final = (str, int, float, Decimal)  # a tuple: a union is slower to ask
 
 
 def parse_usd(value: object, *, where: str = "") -> Decimal:
@@ -22,7 +25,7 @@ def parse_usd(value: object, *, where: str = "") -> Decimal:
 
     Raises InvalidInput for anything else (NaN, infinity, a negative amount, a word).
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         kind = type(value).__name__
         raise InvalidInput(f"a {kind} is no amount of US$", where=where, allowed=("a number such as '0.01'",))
     try:
@@ -39,15 +42,15 @@ def parse_usd(value: object, *, where: str = "") -> Decimal:
 
 def to_nano(usd: Decimal) -> int:
     """US$ -> nano-USD, rounded up: a charge is never understated."""
-    return int((usd * NANO).to_integral_value(rounding=ROUND_CEILING))
+    return int(usd.scaleb(9, _EXACT).to_integral_value(rounding=ROUND_CEILING, context=_EXACT))
 
 
 def to_usd(nano: int) -> Decimal:
     """nano-USD -> US$, exact."""
-    return Decimal(nano) / NANO
+    return Decimal(nano).scaleb(-9, _EXACT)
 
 
 def price_nano(tokens: int, usd_per_mtok: Decimal) -> int:
     """nano-USD for `tokens` at a list price, rounded up; exact for any Decimal price."""
-    exact = tokens * usd_per_mtok * NANO_PER_TOKEN_AT_1_USD_PER_MTOK
-    return int(exact.to_integral_value(rounding=ROUND_CEILING))
+    exact = _EXACT.multiply(usd_per_mtok, tokens * NANO_PER_TOKEN_AT_1_USD_PER_MTOK)
+    return int(exact.to_integral_value(rounding=ROUND_CEILING, context=_EXACT))

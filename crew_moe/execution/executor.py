@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TypeVar
 
 from crew_moe.domain.outcome import Attempt, ErrorClass
@@ -28,8 +29,9 @@ T = TypeVar("T")
 class Executor:
     """Attempts, fallbacks, breakers, waits and caps of one call, by the table in `execution.trail`.
 
-    `report` is given every attempt as it ends, skips and open circuits included; it must not raise. All four methods
-    raise ExecutionFailed with the whole trail when nobody answered, and UnknownExpert before anything is called.
+    `report` is given every attempt as it ends, skips and open circuits included; it must not raise. `blocking` tells
+    that the stores behind wait for a disk or a server. All four methods raise ExecutionFailed with the whole trail when
+    nobody answered, and UnknownExpert before anything is called.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class Executor:
         clock: Clock,
         report: Callable[[Route, Attempt], None],
         sink: EventSink,
+        blocking: bool = False,
         sleep: Callable[[float], None] = time.sleep,
         asleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.client = client
         self._sleep = sleep
         self._asleep = asleep
+        self._blocking = blocking
         self._around = Surroundings(
             registry=registry,
             circuits=Circuits(state=state, clock=clock, sink=sink, known=known),
@@ -74,12 +78,13 @@ class Executor:
     async def arun(self, route: Route, chat: ChatRequest) -> Answer:
         """As `run`; being cancelled ends the call that is in flight."""
         with Run(self._around, route, chat) as run:
-            while not isinstance(step := run.step(), Answer):
+            while not isinstance(step := await self._step(run), Answer):
                 if isinstance(step, Wait):
                     await self._asleep(step.ms / 1000.0)
                     run.waited()
                 else:
-                    run.settle(await self._acall(step))
+                    result = await self._acall(step)
+                    await self._off_loop(partial(run.settle, result))
         return step
 
     def stream(self, route: Route, chat: ChatRequest) -> Iterator[AnswerChunk]:
@@ -99,7 +104,7 @@ class Executor:
     async def astream(self, route: Route, chat: ChatRequest) -> AsyncIterator[AnswerChunk]:
         """As `stream`, for event loops."""
         with Run(self._around, route, chat) as run:
-            while not isinstance(step := run.step(), Answer):
+            while not isinstance(step := await self._step(run), Answer):
                 if isinstance(step, Wait):
                     await self._asleep(step.ms / 1000.0)
                     run.waited()
@@ -155,7 +160,29 @@ class Executor:
                         yield AnswerChunk(text=chunk.text)
         except CallFailed as failure:
             result = result if isinstance(result, ChatReply) else failure
-        run.settle(result, shown=shown)
+        await self._off_loop(partial(run.settle, result, shown=shown))
+
+    async def _step(self, run: Run) -> Ask | Wait | Answer:
+        """The run's next step; one that is cancelled has sent nothing."""
+        try:
+            return await self._off_loop(run.step)
+        except asyncio.CancelledError:
+            run.unsent()
+            raise
+
+    async def _off_loop(self, act: Callable[[], T]) -> T:
+        """What may wait for a disk or a server is done on a thread, so that the loop goes on meanwhile.
+
+        It is done to its end even if the caller is cancelled: half of it would leave money or places taken.
+        """
+        if not self._blocking:
+            return act()
+        acting = asyncio.ensure_future(asyncio.to_thread(act))
+        try:
+            return await asyncio.shield(acting)
+        except asyncio.CancelledError:
+            await asyncio.wait([acting])
+            raise
 
 
 @contextmanager

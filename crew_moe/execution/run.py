@@ -119,6 +119,13 @@ class Run:
             self._around.barrier.keep(ask.clearance, time_s=ask.timeout_s)
             self._kept_at = now
 
+    def unsent(self) -> None:
+        """The call that `step` asked for was never made: everything that it had taken goes back."""
+        ask, self._open = self._open, None
+        if ask is not None:
+            self._around.circuits.undecided(ask.expert)
+            self._around.barrier.withdraw(ask.clearance)
+
     def settle(self, result: ChatReply | CallFailed, *, shown: int = 0) -> None:
         """What the call brought; `shown` characters of a stream have gone to the caller already."""
         ask, self._open = self._open, None

@@ -1,4 +1,4 @@
-"""What is learned from, as numbers: examples become rows of a sparse matrix, and a regression gives each column a weight.
+"""What is learned from, as numbers: examples become rows of a sparse matrix, a regression weighs its columns.
 
 Needs scikit-learn and scipy (the extra `learn`).
 """

@@ -54,8 +54,7 @@ class Bucket:
 
     def owe(self, amount: float, now: int) -> None:
         """Take units, or (an amount below zero) return them; a full bucket stays full."""
-        owed = self.debt_at(now) + amount * self.per_us
-        self.debt = min(max(0.0, owed), self.capacity * MAX_DEBT_US)
+        self.debt = min(self.debt_at(now) + amount * self.per_us, self.capacity * MAX_DEBT_US)
         self.at = now
 
     def fall_to(self, level: float, now: int) -> None:

@@ -17,6 +17,7 @@ from crewai import Agent, Crew, Task
 
 from crew_moe.router import Router
 from crew_moe.sim import Simulation, simulate
+from tests.crew.guarded import Ruled, ruling
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +73,10 @@ def routing(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def ruled(tmp_path: Path, sim: Simulation) -> Iterator[Ruled]:
+    """Makes routers over the simulated providers, each under a policy of its own."""
+    with ruling(tmp_path, sim.base_url) as make:
+        yield make

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
@@ -44,3 +44,11 @@ def test_a_price_is_never_understated_nor_off_by_a_nano(tokens: int, usd_per_mto
     exact = tokens * usd_per_mtok / 1_000_000 * NANO
 
     assert 0 <= price_nano(tokens, usd_per_mtok) - exact < 1
+
+
+def test_money_does_not_depend_on_the_callers_decimal_context() -> None:
+    with localcontext() as context:
+        context.prec = 6
+        assert to_nano(Decimal("1234.567890123")) == 1_234_567_890_123
+        assert to_usd(1_234_567_890_123) == Decimal("1234.567890123")
+        assert price_nano(1_234_567, Decimal("1.234567")) == 1_524_155_678

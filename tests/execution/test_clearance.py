@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -264,3 +266,25 @@ def test_a_limit_that_a_person_does_not_lift_holds() -> None:
     assert isinstance(found, ExecutionFailed)
     assert trace(found.attempts) == [("a", "denied")]
     assert on.player.calls == []
+
+
+async def test_a_call_that_is_cancelled_before_it_was_sent_costs_nothing() -> None:
+    on = stage()
+    on.executor._blocking = True
+    reached, go_on = threading.Event(), threading.Event()
+    reserve = on.ledger.reserve
+
+    def slow(*scopes: Any, **fields: Any) -> Any:
+        reached.set()
+        assert go_on.wait(10)
+        return reserve(*scopes, **fields)
+
+    on.ledger.reserve = slow  # type: ignore[method-assign]  # a disk that takes its time
+    call = asyncio.create_task(on.executor.arun(route("a", budget_nano=10**9), CHAT))
+    await asyncio.to_thread(reached.wait, 10)
+    call.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert (on.spent(), on.player.calls) == (0, [])

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.plan import output_cap, wanted_output
-from crew_moe.execution.spend import MAX_IMAGE_TOKENS, estimated_usage, size_of, worst_nano
+from crew_moe.execution.spend import MAX_IMAGE_TOKENS, estimated_usage, size_of
 from crew_moe.ports import ChatReply, ChatRequest
 from tests.execution.given import CHAT, EXPERT, LIMITS, route
 

@@ -1,4 +1,4 @@
-"""A process that takes, answers or uses beside others: `python -m tests.state.rivals WHAT URL NAME`.
+"""A process that takes, asks, answers or uses beside others: `python -m tests.state.rivals WHAT URL NAME`.
 
 It says when it is ready, begins when it is told to, and prints what it got.
 """
@@ -11,6 +11,7 @@ from typing import Final
 from crew_moe.domain.meter import Demand, Passage, Rate
 from crew_moe.state import open_approvals, open_meters
 from tests.state.given import NOW
+from tests.state.questions import approval_of
 
 ATTEMPTS: Final = 40
 QUESTIONS: Final = tuple(f"q{number}" for number in range(20))
@@ -29,6 +30,14 @@ def takes(url: str, _: str) -> list[str]:
     for passage_id in passages[::2]:
         meters.give_back(passage_id, NOW, used={"requests": 0.0, "calls": 0.0})
     return passages
+
+
+def asks(url: str, name: str) -> list[str]:
+    """The questions that it was the first to ask."""
+    approvals = open_approvals(url)
+    begin()
+    wanted = [approval_of(f"{name}-{one}", digest=one) for one in QUESTIONS]
+    return [one.digest for one in wanted if approvals.ask(one) == one]
 
 
 def answers(url: str, name: str) -> list[str]:
@@ -53,5 +62,5 @@ def begin() -> None:
 
 
 if __name__ == "__main__":
-    program = {work.__name__: work for work in (takes, answers, uses)}[sys.argv[1]]
+    program = {work.__name__: work for work in (takes, asks, answers, uses)}[sys.argv[1]]
     print(*program(*sys.argv[2:]), flush=True)  # noqa: T201 - how the parent hears of it

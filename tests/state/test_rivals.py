@@ -58,6 +58,12 @@ def test_processes_take_and_give_back_no_more_than_there_is(url: str) -> None:
     meters.close()
 
 
+def test_each_question_is_asked_by_one_process(url: str) -> None:
+    asked = _got("asks", url)
+
+    assert sorted(one for mine in asked for one in mine) == sorted(QUESTIONS)
+
+
 def test_each_question_is_answered_and_used_by_one_process(url: str) -> None:
     approvals = open_approvals(url)
     for one in QUESTIONS:

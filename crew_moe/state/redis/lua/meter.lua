@@ -36,8 +36,7 @@ local function room_at(bucket, amount)
 end
 
 local function owe(bucket, amount, now)
-  local owed = debt_at(bucket, now) + amount * bucket[PER]
-  bucket[DEBT] = min(max(0, owed), bucket[CAPACITY] * MAX_DEBT)
+  bucket[DEBT] = min(debt_at(bucket, now) + amount * bucket[PER], bucket[CAPACITY] * MAX_DEBT)
   bucket[AT] = now
 end
 
