@@ -142,11 +142,12 @@ class CrewFailed(CrewMoEError):
 
 
 class ScreeningFailed(CrewMoEError):
-    """A detector broke while it looked at a text; `detector` names it. The call must not be made."""
+    """A detector could not say anything of a text; `concern` and `version` name it. The call must not be made."""
 
-    def __init__(self, detector: str, reason: str) -> None:
-        self.detector = detector
-        super().__init__(f"the detector '{detector}' failed: {reason}")
+    def __init__(self, concern: str, version: str, cause: Exception) -> None:
+        self.concern = concern
+        self.version = version
+        super().__init__(f"screening for {concern} failed ({version}): {type(cause).__name__}")
 
 
 class StateError(CrewMoEError):

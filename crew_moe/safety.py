@@ -16,10 +16,12 @@ from typing import Any, Final
 from crew_moe.domain.access import Demands
 from crew_moe.domain.digest import MAX_KEY_BYTES
 from crew_moe.domain.screening import Action, Concern, DetectorChoice, Finding, ScreeningPolicy, Span
+from crew_moe.errors import ScreeningFailed
 from crew_moe.execution.screened import Screened, Stop
 from crew_moe.ports import ChatReply, ChatRequest, Detector, EventSink
+from crew_moe.screening.foreign import ForeignLanguage
 from crew_moe.screening.redaction import Vault, in_json, redact_messages
-from crew_moe.screening.screener import Report, Screener, ScreeningFailed
+from crew_moe.screening.screener import Report, Screener
 
 # What a request's own rule for personal data means; `local_only` binds a request whatever its text holds.
 _PII_RULES: Final[Mapping[str, Action]] = {"redact": Action.REDACT, "deny": Action.DENY}
@@ -56,7 +58,18 @@ class Safety:
 
     def _report(self, concern: Concern, messages: Sequence[Mapping[str, Any]]) -> Report:
         seen = messages if concern is Concern.PII else [one for one in messages if one.get("role") in _OUTSIDE]
-        return Report.joined(self._screeners[concern].screen_messages(seen))
+        report = Report.joined(self._screeners[concern].screen_messages(seen))
+        return self._counted(report) if concern is Concern.PII else report
+
+    def _counted(self, report: Report) -> Report:
+        """The report without kinds of personal data that the policy leaves alone."""
+        return Report(findings=tuple(map(self._of_counted_kinds, report.findings)))
+
+    def _of_counted_kinds(self, finding: Finding) -> Finding:
+        spans = tuple(span for span in finding.spans if span.type in self._policy.pii_types)
+        if len(spans) == len(finding.spans):
+            return finding
+        return replace(finding, spans=spans, score=max((span.score for span in spans), default=0.0))
 
     def _redacted(self, screened: Screened, vault: Vault) -> Screened:
         """The chat with placeholders, and the way back where the policy wants one."""
@@ -69,7 +82,8 @@ class Safety:
 
     def _spans_of(self, text: str) -> Iterable[Span]:
         (report,) = self._screeners[Concern.PII].screen((text,))
-        return (span for finding in report.findings if finding.flagged for span in finding.spans)
+        counted = self._counted(report)
+        return (span for finding in counted.findings if finding.flagged for span in finding.spans)
 
     def _tell(self, concern: Concern, action: Action, report: Report) -> None:
         versions = sorted({finding.version for finding in report.findings if finding.flagged})
@@ -80,13 +94,12 @@ class Safety:
     @cached_property
     def _screeners(self) -> Mapping[Concern, Screener]:
         """One for each concern; only those that are asked load their detectors."""
-        return {
-            concern: Screener([_Lazy(concern, choice) for choice in self._chosen(concern)], key=_KEY)
-            for concern in Concern
-        }
+        return {concern: Screener(self._detectors(concern), key=_KEY) for concern in Concern}
 
-    def _chosen(self, concern: Concern) -> Sequence[DetectorChoice]:
-        return self._policy.detectors.get(concern) or (DetectorChoice(),)
+    def _detectors(self, concern: Concern) -> list[Detector]:
+        if concern is Concern.LANGUAGE:
+            return [ForeignLanguage(self._policy.languages)]
+        return [_Lazy(concern, choice) for choice in self._policy.detectors.get(concern) or (DetectorChoice(),)]
 
 
 class _Lazy:

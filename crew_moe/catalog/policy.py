@@ -11,7 +11,9 @@ from crew_moe.catalog.parse import parse_layers
 from crew_moe.catalog.schema import (
     BudgetsEntry,
     ConcernEntry,
+    DetectorEntry,
     MatchEntry,
+    PiiEntry,
     PolicyFile,
     ProfileEntry,
     RuleEntry,
@@ -37,7 +39,7 @@ from crew_moe.domain.policy import (
     Weights,
 )
 from crew_moe.domain.registry import Registry
-from crew_moe.domain.screening import Concern, DetectorChoice, ScreeningPolicy
+from crew_moe.domain.screening import Action, Concern, DetectorChoice, ScreeningPolicy
 from crew_moe.domain.task import TaskPreference, TaskType
 from crew_moe.errors import ConfigError
 
@@ -94,21 +96,24 @@ def _budgets(entry: BudgetsEntry) -> BudgetPolicy:
 
 
 def _screening(entry: ScreeningEntry) -> ScreeningPolicy:
-    entries = {concern: getattr(entry, concern.value) for concern in Concern}
-    whole = {
-        concern: one if isinstance(one, ConcernEntry) else ConcernEntry(action=one) for concern, one in entries.items()
+    given: dict[Concern, Action | ConcernEntry] = {
+        concern: getattr(entry, concern.value) for concern in Concern if concern is not Concern.LANGUAGE
     }
+    whole = {
+        concern: one if isinstance(one, ConcernEntry) else ConcernEntry(action=one) for concern, one in given.items()
+    }
+    pii = entry.pii if isinstance(entry.pii, PiiEntry) else PiiEntry()
     return ScreeningPolicy(
-        actions={concern: one.action for concern, one in whole.items()},
-        detectors={
-            concern: tuple(
-                DetectorChoice(kind=choice.kind, path=choice.path, bad_labels=tuple(choice.bad_labels))
-                for choice in one.detectors
-            )
-            for concern, one in whole.items()
-        },
+        actions={Concern.LANGUAGE: entry.language.action} | {concern: one.action for concern, one in whole.items()},
+        detectors={concern: tuple(map(_choice, one.detectors)) for concern, one in whole.items()},
         restore=entry.restore,
+        pii_types=frozenset(pii.types),
+        languages=frozenset(entry.language.expected),
     )
+
+
+def _choice(entry: DetectorEntry) -> DetectorChoice:
+    return DetectorChoice(kind=entry.kind, path=entry.path, bad_labels=tuple(entry.bad_labels))
 
 
 def _task(entry: TaskEntry) -> TaskPreference:

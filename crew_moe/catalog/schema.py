@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from crew_moe.domain.budget import OnExhausted, ScopeKind, Window
 from crew_moe.domain.expert import Capability, Tier
 from crew_moe.domain.request import Name, Unit, Usd
-from crew_moe.domain.screening import Action
+from crew_moe.domain.screening import Action, PiiType
 from crew_moe.domain.task import Risk, TaskType, Urgency
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -169,19 +169,39 @@ class ConcernEntry(Entry):
     detectors: Annotated[list[DetectorEntry], Field(min_length=1)] = [DetectorEntry()]
 
 
+class PiiEntry(ConcernEntry):
+    """`types`: which kinds count; names alone, say, may be too common in what a crew works on."""
+
+    types: Annotated[list[PiiType], Field(min_length=1)] = list(PiiType)
+
+
+class LanguageEntry(Entry):
+    """What is done about texts in another language than those `expected`, as ISO 639-1 codes."""
+
+    action: Action = Action.SKIP
+    expected: list[Annotated[str, Field(pattern="^[a-z]{2}$")]] = []
+
+    @model_validator(mode="after")
+    def _expects(self) -> Self:
+        if (self.action is Action.SKIP) is not (not self.expected):
+            raise ValueError("an action and the expected languages belong together")
+        return self
+
+
 class ScreeningEntry(Entry):
     """What is done about each concern: a word, or a mapping that names detectors too."""
 
-    pii: Action | ConcernEntry = Action.SKIP
+    pii: Action | PiiEntry = Action.SKIP
     injection: Action | ConcernEntry = Action.SKIP
     toxicity: Action | ConcernEntry = Action.SKIP
+    language: LanguageEntry = LanguageEntry()
     restore: bool = True
 
     @model_validator(mode="after")
     def _redactable(self) -> Self:
-        for name in ("injection", "toxicity"):
+        for name in ("injection", "toxicity", "language"):
             entry = getattr(self, name)
-            if (entry.action if isinstance(entry, ConcernEntry) else entry) is Action.REDACT:
+            if (entry if isinstance(entry, Action) else entry.action) is Action.REDACT:
                 raise ValueError(f"only personal data can be redacted, not {name}")
         return self
 

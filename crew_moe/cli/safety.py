@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from crew_moe.ports import Detector
     from crew_moe.screening.dataset import Row
 
-KINDS: Final = tuple(concern.value for concern in Concern)
+LABELLED: Final = (Concern.PII, Concern.INJECTION, Concern.TOXICITY)  # there is data to measure these by
+KINDS: Final = tuple(concern.value for concern in LABELLED)
 LEARNED: Final = (Concern.INJECTION, Concern.TOXICITY)
 
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder with injection, toxicity or pii.parquet.")]
@@ -102,7 +103,7 @@ def score(data: Data, model: Model = None, as_json: AsJson = False) -> None:
 def _files(data: Path) -> dict[Concern, Path]:
     if not data.is_dir():
         raise InvalidInput("there is no such folder", where=str(data))
-    paths = {concern: data / f"{concern.value}.parquet" for concern in Concern}
+    paths = {concern: data / f"{concern.value}.parquet" for concern in LABELLED}
     return {concern: path for concern, path in paths.items() if path.is_file()}
 
 

@@ -60,13 +60,13 @@ class Assigner:
     def assign(self, order: Order) -> tuple[Assignment, str] | Infeasible:
         """The assignment that holds, or a new one, with the reason for it."""
         with order.run.lock:
+            if order.screened.stop is not None:
+                return self._router.refuse(order.request(), order.screened.stop)
             current = order.run.assignments.get(order.seat.seat_id)
             reason = self._stale(current, order)
             if current is not None and reason is None:
                 return current, ""
             request = order.request()
-            if order.screened.stop is not None:
-                return self._router.refuse(request, order.screened.stop)
             ruling = self._decide(order, request)
             if isinstance(ruling, Infeasible):
                 return ruling
@@ -83,9 +83,9 @@ class Assigner:
         """
         request, demands = order.request(), order.screened.demands
         if remedy is None:
-            ruling = self._ruling(request, demands)
+            ruling = self.ruling(request, demands)
         else:
-            instead = downgraded(request, demands, remedy, attempts, self._ruling)
+            instead = downgraded(request, demands, remedy, attempts, self.ruling)
             request, demands, ruling = instead.request, instead.demands, instead.ruling
         if isinstance(ruling, Infeasible):
             return ruling
@@ -94,12 +94,16 @@ class Assigner:
             return None
         first, *others = (candidate.expert_id for candidate in left)
         if first != ruling.expert_id:
-            ruling = self._ruling(request.model_copy(update=_only(first)), demands)
+            ruling = self.ruling(request.model_copy(update=_only(first)), demands)
             if isinstance(ruling, Infeasible):
                 return ruling
         made = self._assignment(ruling, (first, *others), order, request)
         order.keep(made)
         return made, AFTER_FAILURE if remedy is None else DOWNGRADED
+
+    def ruling(self, request: RoutingRequest, demands: Demands) -> Decision | Infeasible:
+        """The router's answer, for whoever was authenticated to run the crew."""
+        return self._router.decide(request, for_call=True, principal=self._payer.principal, demands=demands)
 
     def route(self, order: Order, assignment: Assignment) -> Route:
         """The executor's route: the assigned experts that can take this very call, the task's deadline and budget."""
@@ -135,6 +139,8 @@ class Assigner:
             return "guardrail retry"
         if current.overrides != self._router.overrides_version():
             return "override"
+        if current.demands != order.screened.demands:
+            return "screening"
         expert = self._router.registry[current.experts[0]]
         if not order.call.requires <= expert.capabilities:
             return "needs"
@@ -150,7 +156,7 @@ class Assigner:
 
         An agent's own model goes first where no file routes it and nothing forbids it: a decision pinned to it says so.
         """
-        ruling = self._ruling(request, order.screened.demands)
+        ruling = self.ruling(request, order.screened.demands)
         if isinstance(ruling, Infeasible):
             return ruling
         experts = (ruling.expert_id, *ruling.fallbacks)
@@ -158,13 +164,10 @@ class Assigner:
         wanted = request.pin or (None if routed else order.seat.preference)
         if wanted in (None, ruling.expert_id) or all(one.expert_id != wanted for one in ruling.candidates):
             return ruling, experts
-        own = self._ruling(request.model_copy(update=_only(wanted)), order.screened.demands)
+        own = self.ruling(request.model_copy(update=_only(wanted)), order.screened.demands)
         if isinstance(own, Infeasible):
             return ruling, experts
         return own, (own.expert_id, *(expert for expert in experts if expert != own.expert_id))
-
-    def _ruling(self, request: RoutingRequest, demands: Demands) -> Decision | Infeasible:
-        return self._router.decide(request, for_call=True, principal=self._payer.principal, demands=demands)
 
     def _assignment(
         self, decision: Decision, experts: tuple[str, ...], order: Order, request: RoutingRequest
@@ -175,6 +178,7 @@ class Assigner:
             experts=experts,
             epoch=order.run.epoch,
             overrides=self._router.overrides_version(),
+            demands=order.screened.demands,
         )
 
     def _untried(self, ruling: Decision, attempts: Sequence[Attempt], order: Order) -> list[Candidate]:

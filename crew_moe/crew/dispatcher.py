@@ -181,7 +181,7 @@ class Dispatcher:
         """The expert that answered serves the rest of the task; those that failed go last."""
         order.run.served_by[order.seat.seat_id] = answer.expert_id
         if answer.approved and order.limit_nano is not None:  # a person said yes to the task, up to its price
-            order.run.granted |= {answer.expert_id}
+            order.run.grant(answer.expert_id, order.screened.hold)
         if assignment.experts[0] == answer.expert_id:
             return
         failed = {attempt.expert_id for attempt in answer.attempts if not attempt.ok}
@@ -222,11 +222,12 @@ class Dispatcher:
 
     def _only_tools_lack(self, order: Order, tally: _Tally) -> bool:
         """Whether somebody could serve if tools were described in the text, and nobody asked for more than that."""
-        if Capability.TOOLS not in order.call.requires or Capability.TOOLS in order.block.requires:
+        needed = Capability.TOOLS in order.block.requires
+        if Capability.TOOLS not in order.call.requires or needed or order.screened.stop is not None:
             return False
         request = order.request()
         without = request.model_copy(update={"requires": request.requires - {Capability.TOOLS}})
-        ruling = self.router.decide(without, for_call=True)
+        ruling = self._assigner.ruling(without, order.screened.demands)
         failed = {attempt.expert_id for attempt in tally.attempts}
         return isinstance(ruling, Decision) and any(one.expert_id not in failed for one in ruling.candidates)
 

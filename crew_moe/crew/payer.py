@@ -39,7 +39,7 @@ class Payer:
             opening=order.run.opening,
             max_cost_usd=to_usd(order.limit_nano or 0),
             approval=order.block.approval,
-            granted=order.run.granted,
+            granted=order.run.granted_with(order.screened.hold),
             task=order.run.name or order.run.label,
             task_type=str(order.block.task_type or ""),
             risk=str(order.block.risk or ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import takewhile
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from crewai.context import get_current_task_id
 
 from crew_moe.crew.call import LLMCall
+from crew_moe.domain.access import Demands
 from crew_moe.domain.decision import Decision
 from crew_moe.domain.digest import digest
 from crew_moe.domain.money import to_nano
@@ -30,8 +31,8 @@ MAX_RUNS: Final = 4096
 class Assignment:
     """Who serves one seat for one task execution: a decision, its route, and whom to try now.
 
-    `epoch` counts the task's guardrail retries, `overrides` the version of the manual pins: a change of either ends
-    the assignment.
+    `epoch` counts the task's guardrail retries, `overrides` is the version of the manual pins, `demands` are those of
+    screening: a change of any ends the assignment.
     """
 
     decision: Decision
@@ -39,6 +40,7 @@ class Assignment:
     experts: tuple[str, ...]
     epoch: int
     overrides: int
+    demands: Demands
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,7 +49,8 @@ class TaskRun:
 
     `spent_nano` is what its calls cost, or may have cost; the ledger holds the truth and the limit, this sum only tells
     decisions what is about left. `opening` is its first conversation, by which approvals know it, `granted` are the
-    experts that a person has let pass for it, and `vault` keeps what was redacted from it.
+    experts that a person has let pass for it, each with the suspicious messages that it was let pass with, and `vault`
+    keeps what was redacted from it.
     """
 
     key: str
@@ -62,7 +65,7 @@ class TaskRun:
     served_by: dict[str, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     opening: str = ""
-    granted: frozenset[str] = frozenset()
+    granted: Mapping[str, frozenset[str]] = field(default_factory=dict)
     vault: Vault = field(default_factory=Vault)
     overflows: int = 0
     ended_by: Exception | None = None
@@ -78,6 +81,15 @@ class TaskRun:
         with self.lock:
             failed = takewhile(lambda attempt: not attempt.ok, reversed(self.attempts))
             return tuple(failed)[::-1]
+
+    def grant(self, expert_id: str, held: frozenset[str]) -> None:
+        """A person has let this expert pass, with these suspicious messages."""
+        with self.lock:
+            self.granted = {**self.granted, expert_id: self.granted.get(expert_id, frozenset()) | held}
+
+    def granted_with(self, held: frozenset[str]) -> frozenset[str]:
+        """The experts that were let pass with these suspicious messages, and maybe with more."""
+        return frozenset(expert_id for expert_id, seen in self.granted.items() if held <= seen)
 
     @property
     def epoch(self) -> int:

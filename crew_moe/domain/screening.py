@@ -18,6 +18,7 @@ class Concern(Word):
     PII = "pii"
     INJECTION = "injection"
     TOXICITY = "toxicity"
+    LANGUAGE = "language"
 
 
 class PiiType(Word):
@@ -101,11 +102,16 @@ class DetectorChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreeningPolicy:
-    """What is done about each concern, and who looks for it. `restore`: answers get the true values back."""
+    """What is done about each concern, and who looks for it. `restore`: answers get the true values back.
+
+    `pii_types` are the kinds of personal data that count, `languages` those that are expected, as ISO 639-1 codes.
+    """
 
     actions: Mapping[Concern, Action] = field(default_factory=dict)
     detectors: Mapping[Concern, tuple[DetectorChoice, ...]] = field(default_factory=dict)
     restore: bool = True
+    pii_types: frozenset[PiiType] = frozenset(PiiType)
+    languages: frozenset[str] = frozenset()
 
     def action(self, concern: Concern) -> Action:
         return self.actions.get(concern, Action.SKIP)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
-from crew_moe.domain.meter import Told
+from crew_moe.domain.meter import MAX_PER_S, Told
 from crew_moe.errors import InvalidInput
 from crew_moe.execution.turnstile import INPUT_TOKENS, MINUTE_S, OUTPUT_TOKENS, REQUESTS
 
@@ -114,7 +114,13 @@ def _number(value: str) -> float | None:
 
 
 def _wait_s(value: str, since: datetime) -> float | None:
-    """Seconds until a reset: told as such ("6m0s", "120ms", "7.66"), as a moment in RFC 3339, or as a Unix time."""
+    """Seconds until a reset, a year at most; None where nobody tells."""
+    wait_s = _told_s(value, since)
+    return wait_s if wait_s is not None and wait_s <= MAX_PER_S else None
+
+
+def _told_s(value: str, since: datetime) -> float | None:
+    """Seconds told as such ("6m0s", "120ms", "7.66"), as a moment in RFC 3339, or as a Unix time."""
     number = _number(value)
     if number is not None:
         return _until(number, since)

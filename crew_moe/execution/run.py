@@ -192,12 +192,18 @@ class Run:
         self._held = None
         self._remedy = withheld.remedy or self._remedy
         if withheld.declined:  # whoever said no to one is not asked about another of its kind
-            rank = self._around.registry[call.expert_id].tier.rank
-            self._declined = {tier: withheld for tier in Tier if tier.rank >= rank}
+            floor = self._asked_from(self._around.registry[call.expert_id].tier)
+            self._declined = {tier: withheld for tier in Tier if tier.rank >= floor.rank}
         self._pass_over(call.expert_id, withheld.error, withheld.detail, room_ms=withheld.room_ms)
         if withheld.final:
             self._trail = self._trail.ended(StopReason.BUDGET)
         return None
+
+    def _asked_from(self, tier: Tier) -> Tier:
+        """The lowest tier that a question about an expert of `tier` was about: the task may ask for it from there on."""
+        context = self._route.errand.context
+        asked = [tier] if context is None or context.approval is None else [tier, context.approval]
+        return min(asked, key=lambda one: one.rank)
 
     def _hold(self, call: Call, withheld: Withheld) -> Wait | None:
         """Wait for a person; where a cheaper expert may take over, only as long as that one still has time."""

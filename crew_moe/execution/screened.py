@@ -43,7 +43,8 @@ def _as_it_is(reply: ChatReply) -> ChatReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screened:
-    """A chat that was looked at. `scores` holds the worst of each concern, `hold` that a person must be asked first;
+    """A chat that was looked at. `scores` holds the worst of each concern, `hold` names the messages about which a
+    person must be asked first;
     `redacted` counts the values that go out as placeholders, `restore` puts them back into an answer, `restorer` into
     pieces of a streamed one.
     """
@@ -51,7 +52,7 @@ class Screened:
     chat: ChatRequest
     demands: Demands = NO_DEMANDS
     scores: Mapping[Concern, float] = field(default_factory=dict)
-    hold: bool = False
+    hold: frozenset[str] = frozenset()
     stop: Stop | None = None
     redacted: int = 0
     restore: Callable[[ChatReply], ChatReply] = _as_it_is

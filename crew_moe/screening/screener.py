@@ -14,20 +14,11 @@ from typing import Any, Final
 
 from crew_moe.domain.digest import MAX_KEY_BYTES, digest
 from crew_moe.domain.screening import Concern, Finding
-from crew_moe.errors import CrewMoEError, InvalidInput
+from crew_moe.errors import InvalidInput, ScreeningFailed
 from crew_moe.ports import Detector
 from crew_moe.screening.messages import Message, texts_of
 
 MIN_KEY_BYTES: Final = 16
-
-
-class ScreeningFailed(CrewMoEError):
-    """A detector could not say anything of a text; `concern` and `version` name it. The caller fails closed."""
-
-    def __init__(self, concern: str, version: str, cause: Exception) -> None:
-        self.concern = concern
-        self.version = version
-        super().__init__(f"screening for {concern} failed ({version}): {type(cause).__name__}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ import pytest
 
 from crew_moe.catalog import load_registry
 from crew_moe.domain.expert import Transport
+from crew_moe.domain.meter import RateLimits
+from crew_moe.domain.usage import Usage
 from tests.catalog.writing import folder, mistake
 
 NEW = {
@@ -82,6 +84,18 @@ def test_a_provider_of_one_s_own_may_be_any_endpoint(tmp_path: Path) -> None:
         ({"base_url": "http://"}, "experts.new.base_url", "begins with http://"),
         ({"api_key": "sk-hunter2"}, "experts.new", "unknown field 'api_key'; did you mean 'api_key_env'?"),
         ({"api_key_env": "sk-hunter2"}, "experts.new.api_key_env", "is not written as it should be"),
+        ({"prices": {"cached_usd_per_mtok": 1}}, "experts.new.prices", "did you mean 'cached_input_usd_per_mtok'?"),
+        ({"prices": {"cache_write_usd_per_mtok": -1}}, "experts.new.prices.cache_write_usd_per_mtok", "is no amount"),
+        ({"prices": {"long_context": {"above_tokens": 9}}}, "experts.new.prices.long_context", "is required"),
+        ({"prices": {"batch_discount": 50}}, "experts.new.prices.batch_discount", "less than or equal to 1"),
+        (
+            {"prices": {"batch_discount": 0.5, "batch": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1}}},
+            "experts.new.prices",
+            "a batch has either a discount or prices of its own",
+        ),
+        ({"limits": {"requests_per_minut": 5}}, "experts.new.limits", "did you mean 'requests_per_minute'?"),
+        ({"limits": {"requests_per_minute": 0}}, "experts.new.limits.requests_per_minute", "greater than 0"),
+        ({"limits": {"concurrent": 1.5}}, "experts.new.limits.concurrent", "must be a whole number"),
     ],
 )
 def test_a_mistake_names_file_key_and_what_is_meant(tmp_path: Path, changes: Any, key: str, says: str) -> None:
@@ -91,6 +105,36 @@ def test_a_mistake_names_file_key_and_what_is_meant(tmp_path: Path, changes: Any
     assert error.key == key
     assert says in str(error)
     assert "hunter2" not in str(error)
+
+
+def test_prices_beside_the_main_ones(tmp_path: Path) -> None:
+    step = {"above_tokens": 200, "input_usd_per_mtok": "4", "output_usd_per_mtok": "8"}
+    told = {"cached_input_usd_per_mtok": "0.1", "long_context": step, "batch_discount": 0.5}
+
+    price = load_registry(folder(tmp_path, experts=new(prices=told)))["new"].price
+
+    assert price.bill_nano(Usage(input_tokens=200, cached_tokens=100)) == 100 * 1_000 + 100 * 100
+    assert price.bill_nano(Usage(input_tokens=201, output_tokens=1)) == 201 * 4_000 + 8_000
+    assert price.bill_nano(Usage(input_tokens=201, output_tokens=1, batch=True)) == 201 * 2_000 + 4_000
+
+
+def test_batch_of_one_s_own_prices(tmp_path: Path) -> None:
+    batch = {"input_usd_per_mtok": "0.5", "output_usd_per_mtok": "0.5", "cached_input_usd_per_mtok": "0.2"}
+
+    price = load_registry(folder(tmp_path, experts=new(prices={"batch": batch})))["new"].price
+
+    assert price.bill_nano(Usage(input_tokens=10, cached_tokens=5, batch=True)) == 5 * 500 + 5 * 200
+
+
+def test_rate_limits_come_from_the_expert_and_what_it_leaves_out_from_its_provider(tmp_path: Path) -> None:
+    over = new(limits={"requests_per_minute": 10})
+    over["providers"] = {"openai": {"limits": {"requests_per_minute": 500, "concurrent": 8}}}
+
+    registry = load_registry(folder(tmp_path, experts=over))
+
+    assert registry["new"].limits == RateLimits(requests_per_minute=10, concurrent=8)
+    assert registry["gpt-4o"].limits == RateLimits(requests_per_minute=500, concurrent=8)
+    assert not registry["claude-haiku-4-5"].limits.known
 
 
 def test_fallbacks_that_go_in_a_circle_are_shown(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from genai_prices import Usage, calc_price
 
 from crew_moe.catalog import load_registry, packaged_config
+from crew_moe.catalog.live_prices import live_price, with_live_prices
 from crew_moe.catalog.locate import layers, packaged_documents
 from crew_moe.domain.expert import Capability, Expert, Status
+from crew_moe.domain.price import PLAIN
 
 REGISTRY = load_registry()
 SEED_001 = {
@@ -83,6 +86,25 @@ def test_prices_that_cite_genai_prices_are_its_own(expert_id: str) -> None:
     found = calc_price(Usage(), expert.provider_model, provider_id=expert.provider).model
     # It rounds 2**20 to a million.
     assert found.context_window == pytest.approx(expert.context_window, rel=0.05)
+
+
+@pytest.mark.parametrize("expert_id", [e.expert_id for e in REGISTRY if e.prices != PLAIN])
+def test_further_prices_are_those_of_genai_prices(expert_id: str) -> None:
+    expert = REGISTRY[expert_id]
+
+    assert live_price(expert.provider_model, expert.provider, datetime(2026, 11, 20, tzinfo=UTC)) == expert.price
+
+
+def test_every_expert_that_genai_prices_knows_at_its_price_has_its_further_prices() -> None:
+    live = {expert.expert_id: expert for expert in with_live_prices(REGISTRY, datetime(2026, 11, 20, tzinfo=UTC))}
+    same = [one for one in remote if live[one.expert_id].input_usd_per_mtok == one.input_usd_per_mtok]
+
+    assert [one.expert_id for one in same if one.prices != live[one.expert_id].prices] == []
+    assert len(same) > 12
+
+
+def test_nobody_s_rate_limits_are_packaged() -> None:
+    assert not any(expert.limits.known for expert in REGISTRY)
 
 
 def test_no_key_stands_in_the_packaged_files() -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from crew_moe.catalog import load_registry
-from crew_moe.cli import prices
+from crew_moe.catalog import live_prices, load_registry
 from crew_moe.cli.prices import Comparison, Standing, compare
 from crew_moe.domain.expert import Expert
+from crew_moe.domain.price import Details, PriceList, Rates, Step, Tariff
 from crew_moe.errors import MissingExtra
 from tests.cli.conftest import Cli
+
+FREE = Rates(input_usd_per_mtok=Decimal(0), output_usd_per_mtok=Decimal(0))
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,23 @@ def test_other_price_is_drift_with_its_ratio(expert: Expert) -> None:
     assert (row.standing, row.ratio) == (Standing.DRIFT, Decimal("0.5"))
 
 
+@pytest.mark.parametrize(
+    ("prices", "differing"),
+    [
+        (PriceList(), ()),
+        (PriceList(details=Details(cached_input_usd_per_mtok=Decimal("1.25"))), ()),
+        (PriceList(details=Details(cached_input_usd_per_mtok=Decimal("2"))), ("cached_input_usd_per_mtok",)),
+        (PriceList(long_context=(Step(above_tokens=9, rates=FREE),)), ("above 9.input_usd_per_mtok",)),
+        (PriceList(batch=Tariff(rates=FREE)), ("batch.input_usd_per_mtok", "batch.output_usd_per_mtok")),
+    ],
+)
+def test_drift_of_further_prices_is_named(expert: Expert, prices: PriceList, differing: tuple[str, ...]) -> None:
+    row = _compared(expert, prices=prices)
+
+    assert row.differing[: len(differing)] == differing
+    assert row.standing is (Standing.DRIFT if differing else Standing.SAME)
+
+
 def test_price_of_zero_has_no_ratio(expert: Expert) -> None:
     row = _compared(expert, input_usd_per_mtok=Decimal(0), output_usd_per_mtok=Decimal(0))
 
@@ -56,7 +75,7 @@ def test_what_can_not_be_compared_is_said_so(expert: Expert, change: dict[str, o
 
 
 def test_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch, expert: Expert) -> None:
-    monkeypatch.setattr(prices, "LIBRARY", "no_such_library")
+    monkeypatch.setattr(live_prices, "LIBRARY", "no_such_library")
 
     with pytest.raises(MissingExtra, match=r"crew-moe\[prices\]"):
         compare([expert])

@@ -293,9 +293,9 @@ def test_of_many_uses_at_once_one_succeeds(approvals: Approvals) -> None:
 
 
 def test_of_many_who_ask_the_same_at_once_all_get_one_question(approvals: Approvals) -> None:
-    at_once(lambda n: approvals.ask(approval_of(f"a{n}", digest=f"d{n // 8}")), 80)
+    at_once(lambda n: approvals.ask(approval_of(f"a{n}", digest=f"d{n // 8}")), 240)
 
-    assert sorted(one.digest for one in approvals.pending(SOON)) == sorted(f"d{number}" for number in range(10))
+    assert sorted(one.digest for one in approvals.pending(SOON)) == sorted(f"d{number}" for number in range(30))
 
 
 def test_close_may_be_called_twice(approvals: Approvals) -> None:

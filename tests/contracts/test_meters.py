@@ -408,21 +408,21 @@ def test_huge_use_closes_for_a_year_at_most(meters: Meters) -> None:
 
 
 def test_threads_take_no_more_than_there_is(meters: Meters) -> None:
-    demands = (ask(per_minute(20), places=12), ask(per_minute(100), key=OTHER))
+    demands = (ask(per_minute(300), places=200), ask(per_minute(1_000), key=OTHER))
 
-    answers = at_once(lambda _: meters.take(demands, NOW), 60)
+    answers = at_once(lambda _: meters.take(demands, NOW), 600)
 
-    assert sum(isinstance(answer, Passage) for answer in answers) == 12
-    assert (level(meters), level(meters, key=OTHER)) == (8.0, 88.0)
+    assert sum(isinstance(answer, Passage) for answer in answers) == 200
+    assert (level(meters), level(meters, key=OTHER)) == (100.0, 800.0)
 
 
 def test_threads_give_back_each_passage_once(meters: Meters) -> None:
-    demand = ask(per_minute(100, 10.0), places=10)
-    passages = [take(meters, demand) for _ in range(10)]
+    demand = ask(per_minute(1_000, 10.0), places=50)
+    passages = [take(meters, demand) for _ in range(50)]
 
-    at_once(lambda n: meters.give_back(passages[n % 10].id, NOW, used={"requests": 1.0}), 40)
+    at_once(lambda n: meters.give_back(passages[n // 8].id, NOW, used={"requests": 1.0}), 400)
 
-    assert (level(meters), meters.status(KEY, NOW).in_use) == (90.0, 0)
+    assert (level(meters), meters.status(KEY, NOW).in_use) == (950.0, 0)
 
 
 def test_close_may_be_called_twice(meters: Meters) -> None:

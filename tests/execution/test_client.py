@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from crew_moe.domain.expert import Expert
+from crew_moe.domain.meter import Told
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.client import OpenAIClient
@@ -108,6 +109,14 @@ def test_answer_is_read(calling: Calling, client: OpenAIClient) -> None:
         reply = calling(client, at(server), CHAT, 30.0)
 
     assert reply == ChatReply(text="Paris.", usage=Usage(input_tokens=20, output_tokens=5), model="a-2026")
+
+
+def test_limits_that_the_answer_tells_are_kept(calling: Calling, client: OpenAIClient) -> None:
+    headers = "x-ratelimit-remaining-requests: 7\r\nx-ratelimit-remaining-tokens: -1\r\n"
+    with raw(answer(GOOD, headers=headers)) as server:
+        reply = calling(client, at(server), CHAT, 30.0)
+
+    assert reply.limits == (Told(rate="requests", remaining=7),)
 
 
 @pytest.mark.parametrize("way", [stream, astream])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crew_moe.domain.meter import Told
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.execution.failure import CallFailed, classify, classify_error
 from tests.execution.given import NOW
@@ -107,6 +108,15 @@ def test_error_in_an_answer_that_began_well_is_classified_by_its_code() -> None:
     assert classify_error({"code": 429, "message": "slow down"}).error_class is ErrorClass.RATE_LIMIT
     assert classify_error({"type": "overloaded_error", "message": "Overloaded"}).error_class is ErrorClass.SERVER
     assert classify_error("something broke").error_class is ErrorClass.SERVER
+
+
+def test_refusal_tells_the_limits_and_how_long_to_wait() -> None:
+    headers = {"x-ratelimit-limit-requests": "10", "x-ratelimit-remaining-requests": "0", "retry-after": "6"}
+
+    failure = told(429, openai("rate_limit_exceeded"), headers)
+
+    assert failure.retry_after_ms == 6_000.0
+    assert failure.limits == (Told(rate="requests", remaining=0.0),)
 
 
 JSON = st.recursive(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.failure import CallFailed
-from crew_moe.execution.reply import parse_reply, usage_of
+from crew_moe.execution.reply import parse_reply
 from crew_moe.ports import ChatReply
 from tests.execution.test_failure import JSON
 
@@ -83,20 +83,6 @@ def test_refusals_and_the_content_filter_are_refusals_that_tell_what_they_cost(b
 
 def test_error_in_place_of_choices_is_that_error() -> None:
     assert refusal(b'{"error": {"code": 503, "message": "no capacity"}}').error_class is ErrorClass.SERVER
-
-
-def test_thinking_that_only_the_total_holds_is_output() -> None:
-    told = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115}
-    details = {"completion_tokens_details": {"reasoning_tokens": 100}, "prompt_tokens_details": {"cached_tokens": 4}}
-
-    assert usage_of({"usage": {**told, **details}}) == Usage(
-        input_tokens=10, output_tokens=105, cached_tokens=4, reasoning_tokens=100
-    )
-
-
-@pytest.mark.parametrize("told", [None, {}, {"prompt_tokens": -1, "completion_tokens": 5}, {"prompt_tokens": "9"}])
-def test_nonsense_usage_is_no_usage(told: object) -> None:
-    assert usage_of({"usage": told}) is None
 
 
 SHAPED = st.fixed_dictionaries(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
+from crew_moe.domain.price import Details, PriceList
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.plan import output_cap, wanted_output
-from crew_moe.execution.spend import MAX_IMAGE_TOKENS, estimated_usage, size_of
+from crew_moe.execution.spend import MAX_IMAGE_TOKENS, Size, estimated_usage, size_of, worst_nano
 from crew_moe.ports import ChatReply, ChatRequest
 from tests.execution.given import CHAT, EXPERT, LIMITS, route
 
@@ -51,8 +54,31 @@ def test_output_is_cut_to_what_the_context_window_leaves() -> None:
     assert output_cap(narrow, route(), CHAT, LIMITS, size=size) == 60 - size.estimate
 
 
-def test_free_output_has_no_bound() -> None:
-    assert output_room(replace(EXPERT, output_usd_per_mtok=Decimal(0)), 100, 10**9) is None
+@pytest.mark.parametrize(
+    ("content", "extra", "audio"),
+    [
+        ("Sing", {}, False),
+        ("Sing", {"modalities": ["text", "audio"]}, True),
+        ([{"type": "input_audio", "input_audio": {"data": "UklGRg=="}}], {}, True),
+        ([IMAGE], {"modalities": None}, False),
+    ],
+)
+def test_audio_is_noticed_whether_sent_or_wanted(content: object, extra: dict[str, object], audio: bool) -> None:
+    assert size_of(ChatRequest(messages=[{"role": "user", "content": content}], extra=extra)).audio is audio
+
+
+def test_what_else_is_sent_counts_too() -> None:
+    assert size_of(replace(CHAT, extra={"functions": "x" * 100})).bytes > size_of(CHAT).bytes + 100
+
+
+def test_worst_case_knows_of_images_and_audio() -> None:
+    details = Details(input_image_usd_per_mtok=Decimal(5), output_audio_usd_per_mtok=Decimal(80))
+    expert = replace(EXPERT, prices=PriceList(details=details))
+    plain, seen, heard = Size(bytes=10, images=0), Size(bytes=10, images=1), Size(bytes=10, images=0, audio=True)
+
+    assert worst_nano(expert, plain, 100) == 10 * 1_000 + 100 * 10_000
+    assert worst_nano(expert, seen, 100) == 50_010 * 5_000 + 1 + 100 * 10_000
+    assert worst_nano(expert, heard, 100) == 10 * 1_000 + 100 * 80_000 + 1
 
 
 def test_estimate_counts_nothing_for_silence() -> None:

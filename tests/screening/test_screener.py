@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from crew_moe.domain.screening import Concern, Finding, Span
-from crew_moe.errors import InvalidInput
+from crew_moe.errors import InvalidInput, ScreeningFailed
 from crew_moe.screening.pii import PiiDetector
-from crew_moe.screening.screener import Report, Screener, ScreeningFailed
+from crew_moe.screening.screener import Report, Screener
 
 KEY = b"0123456789abcdef"
 

@@ -8,6 +8,7 @@ import pytest
 
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.usage import Usage
+from crew_moe.execution.usage import counted
 from crew_moe.ports import ChatReply
 from crew_moe.sim import bodies
 
@@ -85,3 +86,22 @@ def test_ids_differ_from_call_to_call() -> None:
     first, second = (json.loads(bodies.completion(SPOKEN, AT, number))["id"] for number in (1, 2))
 
     assert first != second
+
+
+def test_usage_tells_the_details_that_there_are() -> None:
+    plain = bodies.usage(Usage(input_tokens=7, output_tokens=5))
+    rich = Usage(
+        input_tokens=70,
+        output_tokens=50,
+        cached_tokens=1,
+        cache_write_tokens=2,
+        input_audio_tokens=3,
+        input_image_tokens=4,
+        reasoning_tokens=5,
+        output_audio_tokens=6,
+        batch=True,
+    )
+
+    assert plain["prompt_tokens_details"] == {"cached_tokens": 0}
+    assert "service_tier" not in plain
+    assert counted(bodies.usage(rich)) == rich

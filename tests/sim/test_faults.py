@@ -120,3 +120,14 @@ def test_shipped_outage_strikes_one_provider(registry: Registry, ask: Ask) -> No
         statuses = {model: ask(sim.base_url, model).status_code for model in ("claude-opus-4", "gpt-4o")}
 
     assert statuses == {"claude-opus-4": 500, "gpt-4o": 200}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_share_of_the_input_comes_from_a_cache(registry: Registry, ask: Ask, stream: bool) -> None:
+    options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    with simulate(script(cached_share=0.5), registry=registry) as sim:
+        answer = ask(sim.base_url, text="The door is red. " * 20, **options)
+
+    last = answer.text.strip().split("data: ")[-2] if stream else answer.text
+    usage = json.loads(last)["usage"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] == usage["prompt_tokens"] // 2 > 0

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from crew_moe.domain.meter import RateLimits
 from crew_moe.domain.registry import Registry
 from crew_moe.errors import ConfigError
 from crew_moe.sim.script import DEFAULT_SPEED, Rule, Script, load_script, subjects
@@ -90,3 +91,25 @@ def test_wrong_file_is_named(registry: Registry, tmp_path: Path) -> None:
         load_script(path, registry)
     with pytest.raises(ConfigError, match=r"outages\.yaml: no such file; did you mean 'outage\.yaml'"):
         load_script(SCRIPTS / "outages.yaml", registry)
+
+
+def test_limits_are_read_by_expert(registry: Registry) -> None:
+    script = load_script({"limits": {"gpt-4o": {"requests_per_minute": 60, "concurrent": 4}}}, registry)
+
+    assert script.rate_limits() == {"gpt-4o": RateLimits(requests_per_minute=60, concurrent=4)}
+
+
+@pytest.mark.parametrize(
+    ("limits", "key", "says"),
+    [
+        ({"gpt-4": {}}, "limits.gpt-4", "did you mean 'gpt-4o'?"),
+        ({"gpt-4o": {"request_per_minute": 5}}, "limits.gpt-4o", "did you mean 'requests_per_minute'?"),
+        ({"gpt-4o": {"concurrent": 0}}, "limits.gpt-4o.concurrent", "greater than or equal to 1"),
+    ],
+)
+def test_wrong_limits_are_told(registry: Registry, limits: dict[str, Any], key: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_script({"limits": limits}, registry)
+
+    assert caught.value.key == key
+    assert says in str(caught.value)
