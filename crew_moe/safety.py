@@ -1,20 +1,22 @@
 """Screening on the way of a call: what the policy does about personal data, injection and toxicity in its messages.
 
 Everything that enters the prompt is looked at, tool outputs and task context too, each text once. Personal data is
-looked for in all messages; injection and toxicity in what comes from outside, not in the developer's system prompt.
+looked for in all messages; the rest in what comes from outside, which neither the developer's system prompt nor the
+model's own words do.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
 from crew_moe.domain.access import Demands
-from crew_moe.domain.digest import MAX_KEY_BYTES
+from crew_moe.domain.digest import MAX_KEY_BYTES, digest
 from crew_moe.domain.screening import Action, Concern, DetectorChoice, Finding, ScreeningPolicy, Span
 from crew_moe.errors import ScreeningFailed
 from crew_moe.execution.screened import Screened, Stop
@@ -25,7 +27,9 @@ from crew_moe.screening.screener import Report, Screener
 
 # What a request's own rule for personal data means; `local_only` binds a request whatever its text holds.
 _PII_RULES: Final[Mapping[str, Action]] = {"redact": Action.REDACT, "deny": Action.DENY}
-_OUTSIDE: Final = frozenset({"user", "tool", "function"})
+_INSIDE: Final = frozenset({"system", "developer"})
+_OBSERVATION: Final = "\nObservation:"
+"""From here on an assistant's message is a tool's output: so CrewAI tells it to models that take no tools."""
 
 
 class Safety:
@@ -52,14 +56,20 @@ class Safety:
         for concern in flagged:
             self._tell(concern, actions[concern], reports[concern])
             screened = _CONSEQUENCES[actions[concern]](screened, concern)
+            if actions[concern] is Action.HOLD:
+                screened = replace(screened, hold=screened.hold | self._flagged(concern, chat.messages))
         if actions[Concern.PII] is Action.REDACT and Concern.PII in flagged and screened.stop is None:
             return self._redacted(screened, Vault() if vault is None else vault)
         return screened
 
     def _report(self, concern: Concern, messages: Sequence[Mapping[str, Any]]) -> Report:
-        seen = messages if concern is Concern.PII else [one for one in messages if one.get("role") in _OUTSIDE]
-        report = Report.joined(self._screeners[concern].screen_messages(seen))
+        report = Report.joined(self._screeners[concern].screen_messages(_seen(concern, messages)))
         return self._counted(report) if concern is Concern.PII else report
+
+    def _flagged(self, concern: Concern, messages: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+        """Names of the messages that were flagged."""
+        seen = _seen(concern, messages)
+        return frozenset(_name(message) for message in seen if self._report(concern, (message,)).flagged)
 
     def _counted(self, report: Report) -> Report:
         """The report without kinds of personal data that the policy leaves alone."""
@@ -155,6 +165,26 @@ _MAKERS: Final[Mapping[str, Callable[[Concern, DetectorChoice], Detector]]] = {
 _KEY: Final = os.urandom(MAX_KEY_BYTES)
 
 
+def _seen(concern: Concern, messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """What a concern is looked for in: personal data everywhere, the rest in what comes from outside."""
+    return messages if concern is Concern.PII else list(_from_outside(messages))
+
+
+def _from_outside(messages: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for message in messages:
+        if message.get("role") == "assistant":
+            _, observed, output = str(message.get("content") or "").partition(_OBSERVATION)
+            if observed:
+                yield {"role": "tool", "content": output}
+        elif message.get("role") not in _INSIDE:
+            yield message
+
+
+def _name(message: Mapping[str, Any]) -> str:
+    """A name for exactly this message, from which nobody can guess its words."""
+    return digest(json.dumps(message, sort_keys=True, default=str), key=_KEY).hex()
+
+
 def _as_it_is(screened: Screened, _: Concern) -> Screened:
     return screened
 
@@ -165,10 +195,6 @@ def _moderated(screened: Screened, _: Concern) -> Screened:
 
 def _local_only(screened: Screened, _: Concern) -> Screened:
     return replace(screened, demands=screened.demands.joined(Demands(local_only=True)))
-
-
-def _held(screened: Screened, _: Concern) -> Screened:
-    return replace(screened, hold=True)
 
 
 def _denied(screened: Screened, concern: Concern) -> Screened:
@@ -182,7 +208,7 @@ _CONSEQUENCES: Final[Mapping[Action, Callable[[Screened, Concern], Screened]]] =
     Action.REDACT: _as_it_is,
     Action.MODERATED: _moderated,
     Action.LOCAL_ONLY: _local_only,
-    Action.HOLD: _held,
+    Action.HOLD: _as_it_is,
     Action.DENY: _denied,
 }
 

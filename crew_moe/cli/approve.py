@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from crew_moe.cli.options import AsJson, Config, State, durable, open_router
-from crew_moe.cli.output import say, show_table, write_json
+from crew_moe.cli.options import AsJson, By, Config, State, durable, open_router, user_name
+from crew_moe.cli.output import fail, say, show_table, write_json
 
 if TYPE_CHECKING:
     from crew_moe.domain.approval import Approval
+    from crew_moe.gating.answer import Answer
 
 REFUSED: Final = 1
 
@@ -27,10 +27,8 @@ def approve(
         str | None, typer.Argument(metavar="[ID]", help="The question, or the first 6 characters; none: list them.")
     ] = None,
     deny: Annotated[bool, typer.Option("--deny", help="Say no.")] = False,
-    why: Annotated[str, typer.Option("--why", help="Kept with the answer.")] = "",
-    by: Annotated[
-        str | None, typer.Option("--by", metavar="NAME", help="Who answers; default: your user name.")
-    ] = None,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Kept with the answer.")] = "",
+    by: By = None,
     config: Config = None,
     state: State = None,
     as_json: AsJson = False,
@@ -45,16 +43,24 @@ def approve(
         if approval_id is None:
             _list(router.guards.desk.pending(), as_json)
             return 0
-        answer = router.guards.desk.answer(
-            approval_id, approve=not deny, by=Operator(name=by or getpass.getuser()), why=why
-        )
+        operator = Operator(name=by or user_name())
+        answer = router.guards.desk.answer(approval_id, approve=not deny, by=operator, why=why)
         router.log.flush()
+    return (_answer_json if as_json else _tell)(answer)
+
+
+def _answer_json(answer: Answer) -> int:
     found = None if answer.approval is None else answer.approval.as_dict()
-    if as_json:
-        write_json({"ok": answer.ok, "outcome": answer.outcome.value, "approval": found})
-    else:
-        say(f"{answer}." if found is None else f"{found['summary']}: {answer}.")
+    write_json({"ok": answer.ok, "outcome": answer.outcome.value, "approval": found})
     return 0 if answer.ok else REFUSED
+
+
+def _tell(answer: Answer) -> int:
+    told = f"{answer}." if answer.approval is None else f"{answer.approval.summary}: {answer}."
+    if not answer.ok:
+        return fail(told, REFUSED)
+    say(told)
+    return 0
 
 
 def _list(pending: Sequence[Approval], as_json: bool) -> None:
@@ -65,7 +71,7 @@ def _list(pending: Sequence[Approval], as_json: bool) -> None:
         say("Nothing waits for an answer.")
         return
     show_table(
-        ("!ID", "What", "Asked by", "!Until"),
-        [(one.id, one.summary, one.asked_by, f"{one.expires_at:%H:%M:%S} UTC") for one in pending],
+        ("!ID", "What", "?Asked by", "!Until (UTC)"),
+        [(one.id, one.summary, one.asked_by, f"{one.expires_at:%m-%d %H:%M}") for one in pending],
     )
     say("Answer with: crew-moe approve ID [--deny] [--why ...]")

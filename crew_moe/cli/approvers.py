@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from threading import Thread
-from typing import TYPE_CHECKING, Final
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Final, TextIO
 
 from crew_moe.cli.output import harmless
 
@@ -38,24 +39,52 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtTerminal:
-    """Asks the person at the terminal, on a thread of its own: the run waits, but other tasks go on."""
+    """Asks the person at the terminal, on a thread of its own: the run waits, but other tasks go on.
+
+    `screen` is what that person sees, `paused` keeps everything else off it, and `typed` gives a line, empty when
+    nobody is there any more.
+    """
 
     desk: Desk
     name: str
-    ask: Callable[[str], str] = input
+    screen: TextIO
+    paused: Callable[[], AbstractContextManager[None]]
+    typed: Callable[[], str]
+    _turn: Lock = field(default_factory=Lock)
 
     def asked(self, approval: Approval) -> None:
         """Implements gating.approval.Approver."""
         Thread(target=self._ask, args=(approval,), name="crew-moe-approver", daemon=True).start()
 
     def _ask(self, approval: Approval) -> None:
+        from crew_moe.domain.approval import ApprovalState
         from crew_moe.gating.approval import Operator
 
-        sys.stderr.write(f"\nHeld: {harmless(approval.summary)}\nApprove? [y/N] ")
-        sys.stderr.flush()
-        try:
-            said = self.ask("")
-        except EOFError:
-            return  # nobody is there any more; the question ends by itself
-        approve = said.strip().casefold() in YES
-        self.desk.answer(approval.id, approve=approve, by=Operator(name=self.name), why="answered at the terminal")
+        with self._turn, self.paused():
+            known = self.desk.get(approval.id)
+            if known is None or known.state is not ApprovalState.PENDING:
+                return  # it was answered from elsewhere, or closed, while another question stood here
+            self._say(f"\nHeld: {harmless(approval.summary)}\nApprove? [y/N] ")
+            said = self.typed()
+            if not said:
+                return  # the question stays open for somebody else, and ends by itself
+            approve = said.strip().casefold() in YES
+            answer = self.desk.answer(
+                approval.id, approve=approve, by=Operator(name=self.name), why="answered at the terminal"
+            )
+            if not answer.ok:
+                self._say(f"Too late or not allowed: {answer}.\n")
+
+    def _say(self, text: str) -> None:
+        self.screen.write(text)
+        self.screen.flush()
+
+
+def typed_line() -> str:
+    """A line from this process's terminal.
+
+    It is read through a file object of its own: a thread that still waits in sys.stdin when the process ends would turn
+    that end into a fatal error.
+    """
+    with open(sys.stdin.fileno(), encoding="utf-8", errors="replace", closefd=False) as keyboard:
+        return keyboard.readline()

@@ -1,10 +1,10 @@
-"""`crew-moe doctor`: what is installed, which keys are set, who answers, and whether state can be kept."""
+"""`crew-moe doctor`: what is installed, which keys are set, who answers, and whether state and money can be kept."""
 
 from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from crew_moe.cli.options import MEMORY, AsJson, Config, State
+from crew_moe.cli.options import MEMORY, AsJson, Config, State, shown_state
 from crew_moe.cli.output import show_table, write_json
 from crew_moe.cli.versions import package_version
 from crew_moe.errors import CrewMoEError
 
 if TYPE_CHECKING:
     from crew_moe.domain.expert import Expert
+    from crew_moe.domain.policy import Policy
     from crew_moe.domain.registry import Registry
+    from crew_moe.ports import Ledger, StateStore
 
 TIMEOUT_S: Final = 2.0
 PYTHONS: Final = ((3, 11), (3, 14))  # the first that works, the first that does not
@@ -37,7 +39,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "pii": ("presidio_analyzer",),
     "lang": ("lingua",),
     "prices": ("genai_prices",),
-    "learn": ("sklearn", "scipy"),
+    "learn": ("sklearn", "scipy", "pyarrow"),
     "otel": ("opentelemetry",),
     "local": ("torch", "transformers", "tokenizers"),
     "ray": ("ray",),
@@ -95,25 +97,40 @@ def _extras() -> Iterable[Check]:
 def _configured(config: Path | None, url: str) -> Iterable[Check]:
     """Everything that a valid configuration is needed for; a mistake in it is one more problem."""
     from crew_moe.catalog import load_policy, load_registry
-    from crew_moe.state import open_state
+    from crew_moe.gating.access import access_control
+    from crew_moe.gating.config import build_gate
     from crew_moe.strategies import STRATEGIES
 
     try:
         registry = load_registry(config)
         policy = load_policy(config, registry, STRATEGIES)
+        access_control(policy, registry)
+        build_gate(policy.gate)
     except CrewMoEError as error:
         yield Check(topic="config", name=str(config), state=PROBLEM, detail=str(error))
         return
     yield Check(topic="config", name=policy.version, state=OK, detail=f"{len(registry)} experts")
     yield from _keys(registry)
     yield from (_answering(expert) for expert in registry if expert.is_local)
-    try:
-        open_state(url, policy.breaker).close()
-    except CrewMoEError as error:
-        yield Check(topic="state", name="store", state=PROBLEM, detail=str(error))
-        return
-    kept = "forgotten when a command ends" if url == MEMORY else url
-    yield Check(topic="state", name="store", state=OK, detail=kept)
+    yield from _stores(url, policy)
+
+
+def _stores(url: str, policy: Policy) -> Iterable[Check]:
+    """What is behind the state URL: statistics and pins, and the budgets, which ask more of a server."""
+    from crew_moe.state import open_ledger, open_state
+
+    kept = "forgotten when a command ends" if url == MEMORY else shown_state(url)
+    opened: tuple[tuple[str, Callable[[], StateStore | Ledger]], ...] = (
+        ("store", lambda: open_state(url, policy.breaker)),
+        ("budgets", lambda: open_ledger(url)),
+    )
+    for name, opens in opened:
+        try:
+            opens().close()
+        except CrewMoEError as error:
+            yield Check(topic="state", name=name, state=PROBLEM, detail=str(error))
+        else:
+            yield Check(topic="state", name=name, state=OK, detail=kept)
 
 
 def _keys(registry: Registry) -> Iterable[Check]:

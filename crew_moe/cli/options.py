@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -20,12 +21,14 @@ Config = Annotated[
     typer.Option("--config", metavar="DIR", help="Folder with experts.yaml, policy.yaml, agents.yaml, tasks.yaml."),
 ]
 State = Annotated[
-    str | None, typer.Option("--state", metavar="URL", help="Where state is kept: sqlite:///path.db or :memory:.")
+    str | None,
+    typer.Option("--state", metavar="URL", help="Where state is kept: sqlite:///path.db, redis://host or :memory:."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 Live = Annotated[bool, typer.Option("--live", help="Keep to experts that can be called now: key set, not retired.")]
 TaskTypeName = Annotated[str | None, typer.Option("--task-type", metavar="TYPE", help="One of the 12 task types.")]
 Tenant = Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Whose requests.")]
+By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who does it; default: your user name.")]
 
 
 def open_router(config: Path | None, state: str | None, **options: Any) -> Router:
@@ -49,9 +52,26 @@ def durable(state: str | None, purpose: str) -> str:
     url = state or read_settings().state
     if url == MEMORY:
         raise InvalidInput(
-            f"{purpose} needs a state that outlives this command", where="--state", allowed=("sqlite:///path.db",)
+            f"{purpose} needs a state that outlives this command",
+            where="--state",
+            allowed=("sqlite:///path.db", "redis://host:6379/0"),
         )
     return url
+
+
+def shown_state(url: str) -> str:
+    """The state URL as it may be shown: without user and password."""
+    scheme, mark, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    return f"{scheme}{mark}...@{place}" if credentials and at and scheme.startswith("redis") else url
+
+
+def user_name() -> str:
+    """Who sits at this machine, by name; "unknown" where the system has no name for the user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # which of them, differs between versions of Python
+        return "unknown"
 
 
 def one_of(word: str | None, allowed: Sequence[str], where: str) -> str | None:

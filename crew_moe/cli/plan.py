@@ -46,7 +46,7 @@ def plan(
     from crew_moe.cli.material import load_material
 
     material = load_material(config, document, given or ())
-    with open_router(material.folder, state, live=live) as router:
+    with open_router(material.rules, state, live=live) as router:
         planned = list(_planned(router, material))
         (_plan_json if as_json else _show_plan)(planned)
     if not all(decision.ok for _, decision in planned):

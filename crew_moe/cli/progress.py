@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,6 +53,15 @@ class Progress:
         """CrewAI's callback at the end of each task."""
         self._left = self._left[1:]
         self._bar.update(self._task, advance=1, description=self._current())
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to somebody who reads and types."""
+        self._bar.stop()
+        try:
+            yield
+        finally:
+            self._bar.start()
 
     def _current(self) -> str:
         return self._left[0] if self._left else "done"

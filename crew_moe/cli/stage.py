@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,26 +10,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crew_moe.catalog import load_registry
-from crew_moe.cli.approvers import AtTerminal, Standing
-from crew_moe.cli.options import MEMORY, open_router
+from crew_moe.cli.approvers import AtTerminal, Standing, typed_line
+from crew_moe.cli.options import MEMORY, open_router, shown_state, user_name
 from crew_moe.domain.expert import Expert, Status
 from crew_moe.errors import InvalidInput
 from crew_moe.settings import has_credentials, read_settings
+
+if TYPE_CHECKING:
+    from crew_moe.cli.material import Material
+    from crew_moe.cli.progress import Progress
+    from crew_moe.router import Router
+    from crew_moe.sim import Rule, Script
 
 DUTY_OFFICER: Final = (
     "Calls that a person must approve are approved by the demonstration's duty officer, who always says yes."
 )
 
-if TYPE_CHECKING:
-    from crew_moe.cli.material import Material
-    from crew_moe.ports import EventSink
-    from crew_moe.router import Router
-    from crew_moe.sim import Rule, Script
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """`experts` could serve, `notices` are sentences for the reader; `state` is None when nothing is kept."""
+    """`experts` could serve, `notices` are sentences for the reader; `state` is what may be shown of the state URL, None
+    when nothing is kept.
+    """
 
     router: Router
     simulated: bool
@@ -41,7 +42,7 @@ class Stage:
 
 @contextmanager
 def simulated_stage(
-    material: Material, state: str | None, sink: EventSink, script: Path | None = None
+    material: Material, state: str | None, progress: Progress, script: Path | None = None
 ) -> Iterator[Stage]:
     """Every expert of the catalogue, played on loopback; `script` says what goes wrong."""
     from crew_moe.sim import load_script, simulate
@@ -50,9 +51,9 @@ def simulated_stage(
     cues = load_script(script or material.script, registry)
     with (
         simulate(cues, registry=registry) as simulation,
-        open_router(material.rules, state, base_url=simulation.base_url, sink=sink) as router,
+        open_router(material.rules, state, base_url=simulation.base_url, sink=progress) as router,
     ):
-        _find_approver(router, state, demo=material.is_demo)
+        _find_approver(router, state, progress, demo=material.is_demo)
         notices = _simulated_notices(cues)
         yield Stage(
             router=router,
@@ -64,23 +65,25 @@ def simulated_stage(
 
 
 @contextmanager
-def live_stage(material: Material, state: str | None, sink: EventSink) -> Iterator[Stage]:
+def live_stage(material: Material, state: str | None, progress: Progress) -> Iterator[Stage]:
     """The real providers, as far as their keys are set. Raises InvalidInput when no expert can be called."""
-    with open_router(material.rules, state, live=True, sink=sink) as router:
-        _find_approver(router, state)
+    with open_router(material.rules, state, live=True, sink=progress) as router:
+        _find_approver(router, state, progress)
         experts = callable_experts(router.registry)
         yield Stage(
             router=router, simulated=False, experts=experts, notices=live_notices(router.registry), state=_kept(state)
         )
 
 
-def _find_approver(router: Router, state: str | None, *, demo: bool = False) -> None:
+def _find_approver(router: Router, state: str | None, progress: Progress, *, demo: bool = False) -> None:
     """Somebody who answers when a call is held: the demonstration's officer, the person at the terminal, or nobody."""
     desk = router.guards.desk
     if demo:
         desk.attach(Standing(desk=desk, approve=True, name="duty officer", why="part of the demonstration"))
     elif sys.stdin.isatty() and sys.stderr.isatty():
-        desk.attach(AtTerminal(desk=desk, name=getpass.getuser()))
+        # CrewAI's output is caught later, stderr with it; this one stays.
+        screen = sys.stderr
+        desk.attach(AtTerminal(desk=desk, name=user_name(), screen=screen, paused=progress.paused, typed=typed_line))
     elif _kept(state) is None:
         why = "nobody can answer: there is no terminal, and the state is in memory"
         desk.attach(Standing(desk=desk, approve=False, name="crew-moe run", why=why))
@@ -140,4 +143,4 @@ def _cue(rule: Rule) -> str:
 
 def _kept(state: str | None) -> str | None:
     url = state or read_settings().state
-    return None if url == MEMORY else url
+    return None if url == MEMORY else shown_state(url)

@@ -43,7 +43,7 @@ class Assigner:
 
     def order(self, seat: Seat, run: TaskRun, call: LLMCall) -> Order:
         """Put the call together with the block and the profile that hold for it, and have it screened."""
-        block = self._block(seat, run.name)
+        block, here = self._block(seat, run.name), run_now()
         profile = self._router.policy.profiles[block.profile] if block.profile else None
         screened = self._router.guards.screen(call.chat(None), pii=block.data.pii, vault=run.vault)
         return Order(
@@ -53,7 +53,7 @@ class Assigner:
             block=block,
             profile=profile,
             screened=screened,
-            run_id=run_now() or run.key,
+            run_id=here.name if here is not None else run.key,
             clock=self._router.clock,
         )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 from weakref import WeakValueDictionary
@@ -16,28 +17,42 @@ if TYPE_CHECKING:
 
 _DISPATCHERS: Final[WeakValueDictionary[str, Dispatcher]] = WeakValueDictionary()
 
-_RUN: Final[ContextVar[str | None]] = ContextVar("crew_moe_run", default=None)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One kickoff, with all that happens in it. `budgets` are the limits in nano-USD that hold here, by the name of the
+    run that each is for: the run's own, and those of crews inside it, which spend from both.
+    """
+
+    name: str
+    budgets: Mapping[str, int] = field(default_factory=dict)
+
+    def joined(self, budget_nano: int | None) -> Run:
+        """What a crew with this budget works in, inside this run."""
+        if budget_nano is None:
+            return self
+        whose = uuid4().hex if self.name in self.budgets else self.name
+        return replace(self, budgets={**self.budgets, whose: budget_nano})
+
+
+_RUN: Final[ContextVar[Run | None]] = ContextVar("crew_moe_run", default=None)
 
 
 @contextmanager
-def one_run(run_id: str | None = None) -> Iterator[str]:
+def one_run(run_id: str | None = None, *, budget_nano: int | None = None) -> Iterator[str]:
     """Everything that a crew does in here is one run, with one budget: a crew inside a crew's run belongs to it.
 
     Wrap it around the kickoffs of several crews, of a Flow's for example, and they share the run.
     """
-    outer = _RUN.get()
-    if outer is not None:
-        yield outer
-        return
-    name = run_id or uuid4().hex
-    token = _RUN.set(name)
+    run = (_RUN.get() or Run(name=run_id or uuid4().hex)).joined(budget_nano)
+    token = _RUN.set(run)
     try:
-        yield name
+        yield run.name
     finally:
         _RUN.reset(token)
 
 
-def run_now() -> str | None:
+def run_now() -> Run | None:
     """The run at work here; None outside of any kickoff."""
     return _RUN.get()
 

@@ -52,7 +52,14 @@ MAX_DECISIONS: Final = 4  # per call; each has its own chain of fallbacks
 MAX_OVERFLOWS: Final = 3  # per task execution: how often CrewAI may shorten the conversation and try again
 # No other expert helps.
 FINAL: Final = frozenset(
-    {StopReason.DEADLINE, StopReason.DECLINED, StopReason.HELD, StopReason.REJECTED, StopReason.PARTIAL}
+    {
+        StopReason.DEADLINE,
+        StopReason.DECLINED,
+        StopReason.HELD,
+        StopReason.PARTIAL,
+        StopReason.REJECTED,
+        StopReason.SPENT,
+    }
 )
 
 
@@ -112,7 +119,8 @@ class Dispatcher:
     """What the seats of one crew share: the router, the routing plan, the running tasks and the journal.
 
     `shared` counts the tokens of seats that belong to no agent, which CrewAI's own sums leave out. `members` are the
-    agents with a seat here, by role; `bypass` is for calls of models without one.
+    agents with a seat here, by role; `payer` is on whose behalf the crew works, `bypass` for calls of models without a
+    seat.
     """
 
     def __init__(
@@ -130,9 +138,9 @@ class Dispatcher:
         self.shared = TokenCount()
         self.members: set[str | None] = set()
         self.runs = Runs(tasks, router.clock.monotonic, self.journal.numbers)
-        payer = payer or Payer(router=router)
-        self.bypass = Bypass(payer)
-        self._assigner = Assigner(router, plan, payer)
+        self.payer = payer or Payer(router=router)
+        self.bypass = Bypass(self.payer)
+        self._assigner = Assigner(router, plan, self.payer)
 
     def possible(self, seat: Seat) -> Sequence[Expert]:
         """Experts that may serve this seat as far as the catalogue and the blocks tell, breakers and sizes aside."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from crew_moe.crew.current import run_now
 from crew_moe.crew.order import Order
 from crew_moe.domain.budget import Ceiling, ScopeKind
 from crew_moe.domain.money import to_usd
 from crew_moe.domain.principal import Principal
-from crew_moe.execution.errand import Errand, errand_of
+from crew_moe.execution.errand import NO_LIMITS, Errand, errand_of, scope_of
 
 if TYPE_CHECKING:
     from crew_moe.router import Router
@@ -25,15 +27,9 @@ class Payer:
 
     def errand(self, order: Order) -> Errand:
         """The errand of one call."""
-        limits = {}
-        if self.budget_nano is not None:
-            limits[ScopeKind.RUN] = Ceiling(limit_nano=self.budget_nano)
-        if order.limit_nano is not None:
-            limits[ScopeKind.TASK] = Ceiling(limit_nano=order.limit_nano)
-        guards = self.router.guards
-        errand = errand_of(self._payers(order), self.router.policy.budgets, limits=limits)
-        return guards.with_context(
-            errand,
+        limits = {} if order.limit_nano is None else {ScopeKind.TASK: Ceiling(limit_nano=order.limit_nano)}
+        return self.router.guards.with_context(
+            self.charged(self._payers(order), limits),
             screened=order.screened,
             principal=self.principal,
             opening=order.run.opening,
@@ -47,14 +43,32 @@ class Payer:
             run_id=order.run_id,
         )
 
+    def charged(self, names: Mapping[ScopeKind, str], limits: Mapping[ScopeKind, Ceiling] = NO_LIMITS) -> Errand:
+        """An errand that these pay for: within the budget of the run, and within those of runs inside it."""
+        run, name = run_now(), names.get(ScopeKind.RUN, "")
+        alone = {} if self.budget_nano is None else {name: self.budget_nano}
+        budgets = {whose: Ceiling(limit_nano=nano) for whose, nano in (alone if run is None else run.budgets).items()}
+        own = budgets.pop(name, None)
+        errand = errand_of(
+            names,
+            self.router.policy.budgets,
+            limits=limits if own is None else {**limits, ScopeKind.RUN: own},
+        )
+        tenant = names.get(ScopeKind.TENANT) or None
+        inside = {scope_of(ScopeKind.RUN, whose, tenant): ceiling for whose, ceiling in budgets.items()}
+        return replace(errand, scopes=(*errand.scopes, *inside), ceilings={**errand.ceilings, **inside})
+
     def _payers(self, order: Order) -> dict[ScopeKind, str]:
-        block, who = order.block, self.principal
-        names = {
-            ScopeKind.TENANT: (who.tenant if who else None) or block.tenant,
-            ScopeKind.PROJECT: block.project,
-            ScopeKind.USER: who.subject if who else None,
-            ScopeKind.CHANNEL: who.channel if who else None,
-            ScopeKind.RUN: order.run_id,
-            ScopeKind.TASK: order.run.key,
-        }
+        block, task = order.block, order.run.key
+        names = {ScopeKind.TENANT: block.tenant, ScopeKind.PROJECT: block.project}
+        given = {kind: name for kind, name in names.items() if name}
+        return {**given, **self.who, ScopeKind.RUN: order.run_id, ScopeKind.TASK: task}
+
+    @property
+    def who(self) -> Mapping[ScopeKind, str]:
+        """Whoever was authenticated, as payers."""
+        who = self.principal
+        if who is None:
+            return {}
+        names = {ScopeKind.TENANT: who.tenant, ScopeKind.USER: who.subject, ScopeKind.CHANNEL: who.channel}
         return {kind: name for kind, name in names.items() if name}

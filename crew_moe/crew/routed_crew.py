@@ -36,14 +36,19 @@ class RoutedCrew(Crew):
                 agent.llm._token_usage = dict.fromkeys(agent.llm._token_usage, 0)
         return copied if self._rewire is None else self._rewire(copied)
 
+    @property
+    def _budget_nano(self) -> int | None:
+        """What one run may cost."""
+        return None if self._dispatcher is None else self._dispatcher.payer.budget_nano
+
     def kickoff(self, *args: Any, **options: Any) -> Any:
         """CrewAI's kickoff, as one run: its calls share the run's budget."""
-        with one_run():
+        with one_run(budget_nano=self._budget_nano):
             return super().kickoff(*args, **options)
 
     async def akickoff(self, *args: Any, **options: Any) -> Any:
         """As `kickoff`, on an event loop."""
-        with one_run():
+        with one_run(budget_nano=self._budget_nano):
             return await super().akickoff(*args, **options)
 
     def calculate_usage_metrics(self) -> UsageMetrics:

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from itertools import takewhile
 from threading import Lock
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from crewai.context import get_current_task_id
 
@@ -141,7 +142,8 @@ class Runs:
             known = self._runs.get(key)
             fresh = all(message.get("role") in ("system", "user") for message in call.messages)
             if known is None or fresh:
-                known = self._start(key, key, None, call)
+                # The same words may be said again: that is another conversation, with money of its own.
+                known = self._start(key, f"{key}@{uuid4().hex}", None, call)
             self._runs.move_to_end(key)
             return known
 

@@ -17,12 +17,12 @@ from crew_moe.crew.current import dispatcher_now, run_now
 from crew_moe.crew.journal import UnroutedCall
 from crew_moe.crew.models import expert_of
 from crew_moe.crew.refusals import SOURCE
-from crew_moe.domain.budget import Ceiling, ScopeKind
+from crew_moe.domain.budget import ScopeKind
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.task import Risk, TaskType
 from crew_moe.errors import CrewMoEError, StateError
-from crew_moe.execution.errand import Errand, errand_of
+from crew_moe.execution.errand import Errand
 from crew_moe.gating.hook import CrewHook, crewai_hook
 
 if TYPE_CHECKING:
@@ -94,21 +94,14 @@ class Bypass:
             found = [self._router.guards.ledger.status(scope) for scope in errand.scopes]
         except StateError as error:
             return f"the ledger can't be reached: {error}"
-        empty = [one.scope for one in found if one.blocked or one.available_usd == 0]
+        unused = {scope for scope, ceiling in errand.ceilings.items() if ceiling.limit_nano == 0}
+        empty = [one.scope for one in found if one.blocked or one.available_usd == 0 or one.scope in unused]
         return f"the budget of {empty[0]} is used up" if empty else ""
 
     def _errand(self) -> Errand:
         """Who pays: the run, and whoever runs it."""
-        who, limit = self._payer.principal, self._payer.budget_nano
-        names = {
-            ScopeKind.TENANT: who.tenant if who else None,
-            ScopeKind.USER: who.subject if who else None,
-            ScopeKind.CHANNEL: who.channel if who else None,
-            ScopeKind.RUN: run_now(),
-        }
-        payers = {kind: name for kind, name in names.items() if name}
-        limits = {} if limit is None else {ScopeKind.RUN: Ceiling(limit_nano=limit)}
-        return errand_of(payers, self._router.policy.budgets, limits=limits)
+        run = run_now()
+        return self._payer.charged(self._payer.who if run is None else {**self._payer.who, ScopeKind.RUN: run.name})
 
     def _expert_of(self, llm: Any) -> Expert | None:
         found = expert_of(llm, self._router.registry)

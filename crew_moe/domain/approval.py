@@ -11,7 +11,7 @@ from crew_moe.domain.word import Word
 
 
 class ApprovalState(Word):
-    """Where an approval stands; the last four are final."""
+    """Where an approval stands; the last three are final."""
 
     PENDING = "pending"
     APPROVED = "approved"

@@ -17,6 +17,7 @@ MAX_USD: Final = Decimal(1_000_000_000)
 MAX_SHOWN: Final = 60
 # A caller's own decimal context may have few digits; money is exact whoever counts it.
 _EXACT: Final = Context(prec=60, rounding=ROUND_CEILING)
+_NANO: Final = Decimal(NANO)
 _NUMBERS: Final = (str, int, float, Decimal)  # a tuple: a union is slower to ask
 
 
@@ -47,7 +48,7 @@ def to_nano(usd: Decimal) -> int:
 
 def to_usd(nano: int) -> Decimal:
     """nano-USD -> US$, exact."""
-    return Decimal(nano).scaleb(-9, _EXACT)
+    return _EXACT.divide(Decimal(nano), _NANO)
 
 
 def price_nano(tokens: int, usd_per_mtok: Decimal) -> int:

@@ -198,8 +198,9 @@ class Barrier:
                 return replace(found, note=verdict.reason)
             return _withheld(verdict) if found is None else _short(found)
         downgrade = exhausted is OnExhausted.DOWNGRADE and within
+        closed = refusal.reason is RefusalReason.CLOSED  # experts without a price go on
         remedy = Remedy(budget_usd=refusal.available) if downgrade else None
-        return replace(_short(refusal), remedy=remedy, final=exhausted is OnExhausted.DENY)
+        return replace(_short(refusal), remedy=remedy, final=exhausted is OnExhausted.DENY and not closed)
 
     def _no_room(self, busy: Busy) -> Withheld:
         wait_ms = max(1.0, (busy.until - self.clock.now()).total_seconds() * 1000.0)

@@ -196,11 +196,11 @@ class Run:
             self._declined = {tier: withheld for tier in Tier if tier.rank >= floor.rank}
         self._pass_over(call.expert_id, withheld.error, withheld.detail, room_ms=withheld.room_ms)
         if withheld.final:
-            self._trail = self._trail.ended(StopReason.BUDGET)
+            self._trail = self._trail.ended(StopReason.SPENT)
         return None
 
     def _asked_from(self, tier: Tier) -> Tier:
-        """The lowest tier that a question about an expert of `tier` was about: the task may ask for it from there on."""
+        """The lowest tier that a question about one of `tier` stands for: a task may ask from a lower one on."""
         context = self._route.errand.context
         asked = [tier] if context is None or context.approval is None else [tier, context.approval]
         return min(asked, key=lambda one: one.rank)

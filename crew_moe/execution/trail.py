@@ -81,6 +81,7 @@ class StopReason(StrEnum):
 
     EXHAUSTED = "no expert is left"
     BUDGET = "no expert is left within the budget"
+    SPENT = "a budget is used up, and the policy denies more"
     DENIED = "the gate lets no expert pass that is left"
     HELD = "nobody approved in time"
     DECLINED = "a person said no"

@@ -52,6 +52,51 @@ def test_answer_and_usage_of_one_call(native: Expert, sim: Simulation) -> None:
     assert 50 in (body.get("max_tokens"), body.get("max_completion_tokens"))
 
 
+def test_cache_and_thinking_are_counted(native: Expert, sim: Simulation) -> None:
+    usage = Usage(input_tokens=11, output_tokens=3, cached_tokens=5, reasoning_tokens=2)
+    sim.reply_with("gpt-4o", "Good day.", usage=usage)
+
+    assert CLIENT.call(native, ask(), timeout_s=5).usage == usage
+
+
+def test_every_answer_of_a_call_is_counted_in_its_sdk_s_words(native: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"inputTokens": 10, "outputTokens": 5, "cacheReadInputTokens": 80, "cacheWriteInputTokens": 20}
+
+    def answer(llm: Any, **_: Any) -> str:
+        llm._track_token_usage_internal(told)
+        llm._track_token_usage_internal(told)
+        llm._track_token_usage_internal({"total_tokens": 0})  # CrewAI's word for an answer that tells nothing
+        return "fine"
+
+    monkeypatch.setattr(OpenAICompletion, "call", answer)
+    assert CLIENT.call(native, ask(), timeout_s=5).usage == Usage(
+        input_tokens=220, output_tokens=10, cached_tokens=160, cache_write_tokens=40
+    )
+
+
+def test_empty_answer_tells_what_it_cost(native: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(llm: Any, **_: Any) -> str:
+        llm._track_token_usage_internal({"prompt_tokens": 7, "completion_tokens": 0})
+        return ""
+
+    monkeypatch.setattr(OpenAICompletion, "call", answer)
+    with pytest.raises(CallFailed) as caught:
+        CLIENT.call(native, ask(), timeout_s=5)
+    assert caught.value.usage == Usage(input_tokens=7)
+
+
+def test_refusal_for_the_rate_tells_the_limits(native: Expert, router: Router) -> None:
+    script = {"limits": {"gpt-4o": {"requests_per_minute": 1}}}
+    with simulate(script, speed=0, registry=router.registry) as sim:
+        limited = replace(native, base_url=sim.base_url)
+        CLIENT.call(limited, ask(), timeout_s=5)
+        with pytest.raises(CallFailed) as caught:
+            CLIENT.call(limited, ask(), timeout_s=5)
+
+    assert caught.value.error_class is ErrorClass.RATE_LIMIT
+    assert [(told.rate, told.remaining) for told in caught.value.limits] == [("requests", 0)]
+
+
 async def test_calls_side_by_side_count_their_own_tokens(native: Expert, sim: Simulation) -> None:
     for size in range(1, 6):
         sim.reply_with("gpt-4o", f"{size}", usage=Usage(input_tokens=size, output_tokens=size))

@@ -158,11 +158,11 @@ def test_a_tools_output_that_attacks_moves_the_task_to_safer_experts(
     member = agent(tools=[read])
     crew = Crew(agents=[member], tasks=[task("only", member)])
     router = ruled("screening: {injection: moderated}")
-    calling(sim, "mistral-large-2", 1, "read", page="bad")
-    assert not router.registry["mistral-large-2"].moderated
-    router.pin("mistral-large-2", minutes=None)
-    run(attach(crew, router=router))
-    assert [request.expert_id for request in sim.requests][0] == "mistral-large-2"
+    calling(sim, "mistral-small-4", 1, "read", page="bad")
+    run(attach(crew, routing("default: {preferred_providers: [mistral]}"), router=router))
+    first, second = (router.registry[request.expert_id] for request in sim.requests)
+    assert (first.expert_id, first.moderated, second.moderated) == ("mistral-small-4", False, True)
+    assert [switch.reason for switch in report(crew).tasks[0].switches] == ["screening"]
 
 
 def test_a_yes_to_the_task_is_none_to_an_attack_that_comes_later(

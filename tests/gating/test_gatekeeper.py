@@ -218,7 +218,7 @@ class Lost:
 LOST: Any = Lost()
 
 
-@pytest.mark.parametrize("stores", [{"meters": LOST}, {"approvals": LOST}], ids=str)
+@pytest.mark.parametrize("stores", [{"meters": LOST}, {"approvals": LOST}], ids=["meters", "approvals"])
 def test_lost_store_denies_and_says_no_more(stores: dict[str, Any]) -> None:
     stage = Stage(checks=[cooldown(5, 60), needs_approval()], **stores)
     granted = frozenset({"o1"}) if "meters" in stores else frozenset[str]()

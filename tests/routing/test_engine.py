@@ -12,7 +12,7 @@ from hypothesis import assume, given
 
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.request import RoutingRequest
-from crew_moe.errors import InvalidRequest, NotAvailable, UnknownExpert
+from crew_moe.errors import InvalidRequest, UnknownExpert
 from crew_moe.routing import Board, decide
 from crew_moe.routing.features import extract
 from crew_moe.routing.needs import Terms, terms_of
@@ -226,12 +226,6 @@ def test_an_unknown_name_gets_its_closest_match(fields: dict[str, Any], closest:
 
     assert caught.value.closest == closest
     assert caught.value.where == next(iter(fields))
-
-
-@pytest.mark.parametrize("pii", ["redact", "deny"])
-def test_what_needs_a_screening_that_is_not_there_is_refused(pii: str) -> None:
-    with pytest.raises(NotAvailable, match=pii):
-        answer(pii=pii)
 
 
 def test_a_ceiling_below_the_wanted_tier_is_refused() -> None:

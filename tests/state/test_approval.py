@@ -100,3 +100,11 @@ def test_oldest_of_those_that_cover_a_question_serves_it() -> None:
     assert found is not None
     assert found.id == "old"
     assert covering(known, replace(wanted, created_at=NOW + TTL + timedelta(seconds=2))) is None
+
+
+def test_approval_is_shown_without_what_it_is_bound_to() -> None:
+    shown = WHOLE.as_dict()
+
+    assert (shown["max_cost_usd"], shown["decided_by"], shown["roles"]) == ("0.0000001", "ann", ["lead", "адмін"])
+    assert "digest" not in shown
+    assert approval_of("a").as_dict()["decided_at"] is None

@@ -17,18 +17,10 @@ HEAVY = {
     "rich", "sqlite3", "structlog", "summa", "torch", "transformers", "typer", "yaml",
 }  # fmt: skip
 OPTIONAL = {
-    "crewai",
-    "fastapi",
-    "fastmcp",
-    "genai_prices",
-    "openai",
-    "redis",
-    "sklearn",
-    "summa",
-    "torch",
-    "transformers",
-}
-NEEDS_AN_EXTRA = ("crew_moe.crew.",)
+    "cedarpy", "crewai", "discord", "fastapi", "fastmcp", "genai_prices", "lingua", "openai", "pandas",
+    "presidio_analyzer", "pyarrow", "redis", "scipy", "sklearn", "spacy", "summa", "torch", "transformers",
+}  # fmt: skip
+NEEDS_AN_EXTRA = ("crew_moe.crew.", "crew_moe.gating.discord.")
 MODULE_BUDGET = 40
 
 

@@ -104,10 +104,14 @@ local function forget_at(meter)
 end
 
 -- A key's life by the server's clock: what is left of it by the caller's, and some more in case that one is wrong.
+local function life_ms(ends, now)
+  return whole(ceil((ends - now + KEEP) / 1000))
+end
+
 local function lives_until(key, ends, now)
-  local life = ceil((ends - now + KEEP) / 1000)
-  if redis.call('PTTL', key) < life then
-    redis.call('PEXPIRE', key, whole(life))
+  local life = life_ms(ends, now)
+  if redis.call('PTTL', key) < tonumber(life) then
+    redis.call('PEXPIRE', key, life)
   end
 end
 
@@ -127,16 +131,17 @@ local function save(meter)
   local record, busy = ROOT .. 'meter:' .. meter.name, ROOT .. 'busy:' .. meter.kind
   local forgotten, ends = forget_at(meter), busy_until(meter)
   local fields = {meter.key, meter.kind, meter.at, meter.limit, forgotten, ends, meter.rates, meter.closed}
-  redis.call('SET', record, cmsgpack.pack(fields))
-  lives_until(record, forgotten, meter.at)
-  lives_until(meter.places, forgotten, meter.at)
+  redis.call('SET', record, cmsgpack.pack(fields), 'PX', life_ms(forgotten, meter.at))
+  if meter.limit > 0 then
+    lives_until(meter.places, forgotten, meter.at)
+  end
   if ends > meter.at then
     redis.call('ZADD', busy, whole(ends), meter.name)
+    redis.call('ZREMRANGEBYSCORE', busy, '-inf', whole(meter.at - KEEP))
     lives_until(busy, forgotten, meter.at)
-  else
+  elseif meter.was_busy then
     redis.call('ZREM', busy, meter.name)
   end
-  redis.call('ZREMRANGEBYSCORE', busy, '-inf', whole(meter.at - KEEP))
 end
 
 -- The meter of that name, at its own time: `now`, but never back. What a wrong clock left behind is moved along.
@@ -145,7 +150,8 @@ local function load(name, key, kind, now)
   meter.places = ROOT .. 'places:' .. name
   local record = redis.call('GET', ROOT .. 'meter:' .. name)
   if record then
-    local its_key, its_kind, at, limit, forgotten, _, rates, closed = unpack(cmsgpack.unpack(record))
+    local its_key, its_kind, at, limit, forgotten, ends, rates, closed = unpack(cmsgpack.unpack(record))
+    meter.was_busy = ends > at
     if forgotten > now then
       meter.key, meter.kind, meter.limit, meter.rates, meter.closed = its_key, its_kind, limit, rates, closed
       meter.at = at - now > TOLERANCE and now or max(at, now)

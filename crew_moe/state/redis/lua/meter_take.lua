@@ -54,5 +54,5 @@ for i, demand in ipairs(call.demands) do
   taken[i] = {meter.name, meter.key, meter.kind, demand.rates}
 end
 local passage = ROOT .. 'passage:' .. call.id
-redis.call('SET', passage, cmsgpack.pack({call.now + call.lease, taken}))
-lives_until(passage, call.now + call.lease, call.now)
+local ends = call.now + call.lease
+redis.call('SET', passage, cmsgpack.pack({ends, taken}), 'PX', life_ms(ends, call.now))
