@@ -15,14 +15,22 @@ from crew_moe.errors import ConfigError
 
 if TYPE_CHECKING:
     from crew_moe.cli.material import Material
-    from crew_moe.crew.plan import RoutingPlan
+    from crew_moe.crew.config import RoutingBlock
     from crew_moe.domain.decision import CostRange, Decision, Infeasible
     from crew_moe.domain.policy import Policy
     from crew_moe.domain.request import RoutingRequest
     from crew_moe.router import Router
 
-Planned = tuple[str, "Decision | Infeasible"]
 MAX_TEXT_CHARS: Final = 20_000  # of a task's words, as a crew's calls have it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What would become of one task; `asks` where its own block wants a person to approve of the expert first."""
+
+    task: str
+    decision: Decision | Infeasible
+    asks: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +57,7 @@ def plan(
     with open_router(material.rules, state, live=live) as router:
         planned = list(_planned(router, material))
         (_plan_json if as_json else _show_plan)(planned)
-    if not all(decision.ok for _, decision in planned):
+    if not all(row.decision.ok for row in planned):
         raise typer.Exit(1)
 
 
@@ -72,9 +80,10 @@ def _planned(router: Router, material: Material) -> list[Planned]:
             raise ConfigError("must be a list of names", file=file, key=f"{name}.context")
         for task in read:
             _known(task, written, "earlier task", file, f"{name}.context")
-        request = _request(name, entry, routing, material, sum(written[task] for task in read))
+        block = routing.block(agent=entry.get("agent"), task=name)
+        request = _request(name, entry, block, material, sum(written[task] for task in read))
         decision = router.decide(request)
-        planned.append((name, decision))
+        planned.append(Planned(task=name, decision=decision, asks=_asks(decision, block)))
         written[name] = _output_tokens(request, decision, router.policy)
     return planned
 
@@ -84,18 +93,25 @@ def _known(name: object, known: Mapping[str, object], noun: str, file: str, key:
         raise ConfigError(f"unknown {noun} '{name}'", file=file, key=key, value=name, allowed=sorted(known))
 
 
+def _asks(decision: Decision | Infeasible, block: RoutingBlock) -> bool:
+    from crew_moe.domain.decision import Infeasible
+    from crew_moe.domain.expert import Tier
+
+    if isinstance(decision, Infeasible) or block.approval is None:
+        return False
+    return Tier(decision.tier).rank >= block.approval.rank
+
+
 def _request(
-    name: str, entry: Mapping[str, Any], routing: RoutingPlan, material: Material, context: int
+    name: str, entry: Mapping[str, Any], block: RoutingBlock, material: Material, context: int
 ) -> RoutingRequest:
     """The request that the task's first call would make."""
     from crew_moe.domain.request import RoutingRequest
     from crew_moe.routing.features import estimate_tokens
 
-    agent = entry.get("agent")
-    block = routing.block(agent=agent, task=name)
     words = f"{material.filled(str(entry.get('description', '')))}\n{entry.get('expected_output', '')}"
     text = words[:MAX_TEXT_CHARS]
-    persona = material.agents.get(str(agent), {})
+    persona = material.agents.get(str(entry.get("agent")), {})
     around = [material.filled(str(value)) for key, value in persona.items() if key in ("role", "goal", "backstory")]
     beyond = estimate_tokens(" ".join([*around, words])) - estimate_tokens(text) + context
     return RoutingRequest(**{**block.request_fields(), "text": text, "context_tokens": beyond, "task": name})
@@ -109,30 +125,32 @@ def _output_tokens(request: RoutingRequest, decision: Decision | Infeasible, pol
 
 def _show_plan(planned: list[Planned]) -> None:
     show_table(
-        ("Task", "!Expert", "!Tier", ">Cost at least", ">expected", ">at most"), (_cells(*row) for row in planned)
+        ("Task", "!Expert", "!Tier", ">Cost at least", ">expected", ">at most"), (_cells(row) for row in planned)
     )
     say()
-    show_table(("!Task", "Reason, and who is tried next"), ((name, _story(decision)) for name, decision in planned))
+    show_table(("!Task", "Reason, and who is tried next"), ((row.task, _story(row)) for row in planned))
     say()
     total = _total(planned)
     say(f"Expected in all: {usd(total.expected)}, between {usd(total.least)} and {usd(total.most)}. No call was made.")
 
 
-def _cells(name: str, decision: Decision | Infeasible) -> tuple[object, ...]:
-    cost = _cost(decision)
+def _cells(planned: Planned) -> tuple[object, ...]:
+    cost = _cost(planned.decision)
     if cost is None:
-        return name, "infeasible", ABSENT, ABSENT, ABSENT, ABSENT
-    row: Any = decision
-    return name, row.expert_id, row.tier, usd(cost.min_usd), usd(cost.expected_usd), usd(cost.max_usd)
+        return planned.task, "infeasible", ABSENT, ABSENT, ABSENT, ABSENT
+    row: Any = planned.decision
+    return planned.task, row.expert_id, row.tier, usd(cost.min_usd), usd(cost.expected_usd), usd(cost.max_usd)
 
 
-def _story(decision: Decision | Infeasible) -> str:
+def _story(planned: Planned) -> str:
     from crew_moe.domain.decision import Infeasible
 
+    decision = planned.decision
     if isinstance(decision, Infeasible):
         return decision.message
+    held = "\nheld until somebody approves of this expert" if planned.asks else ""
     following = ", ".join(decision.fallbacks) or "nobody"
-    return f"{decision.rationale}\nnext: {following}"
+    return f"{decision.rationale}{held}\nnext: {following}"
 
 
 def _cost(decision: Decision | Infeasible) -> CostRange | None:
@@ -149,7 +167,7 @@ class _Total:
 
 
 def _total(planned: list[Planned]) -> _Total:
-    costs = [cost for _, decision in planned if (cost := _cost(decision)) is not None]
+    costs = [cost for row in planned if (cost := _cost(row.decision)) is not None]
     return _Total(
         least=sum((cost.min_usd for cost in costs), Decimal(0)),
         expected=sum((cost.expected_usd for cost in costs), Decimal(0)),
@@ -161,12 +179,12 @@ def _plan_json(planned: list[Planned]) -> None:
     total = _total(planned)
     write_json(
         {
-            "tasks": [{"task": name, **_decision_json(decision)} for name, decision in planned],
+            "tasks": [{"task": row.task, "asks": row.asks, **_decision_json(row.decision)} for row in planned],
             "totals": {
                 "min_usd": float(total.least),
                 "expected_usd": float(total.expected),
                 "max_usd": float(total.most),
-                "infeasible": sum(not decision.ok for _, decision in planned),
+                "infeasible": sum(not row.decision.ok for row in planned),
             },
         }
     )

@@ -29,8 +29,8 @@ DUTY_OFFICER: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """`experts` could serve, `notices` are sentences for the reader; `state` is what may be shown of the state URL, None
-    when nothing is kept.
+    """`experts` could serve, `notices` are sentences for the reader; `state` is what may be shown of the state's URL,
+    None when nothing is kept.
     """
 
     router: Router

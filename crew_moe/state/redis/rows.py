@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from crew_moe.domain.snapshot import Breaker, Performance, Pin
 from crew_moe.errors import StateError
-from crew_moe.state.sqlite import rows
+from crew_moe.state import rows
 
 T = TypeVar("T")
 MISSING: Final = ""  # the text of a value that is not there

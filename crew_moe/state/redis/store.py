@@ -19,7 +19,7 @@ from crew_moe.state.performance import EXPIRY, as_read, fold
 from crew_moe.state.pins import covers, in_force, newest_first, scope
 from crew_moe.state.redis import rows
 from crew_moe.state.redis.connection import PREFIX, Connection, script
-from crew_moe.state.sqlite.rows import stamp
+from crew_moe.state.rows import stamp
 
 TAG: Final = PREFIX + "{state}:"
 VERSION: Final = TAG + "version"

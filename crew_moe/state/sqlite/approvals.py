@@ -13,8 +13,8 @@ from typing import Final
 
 from crew_moe.domain.approval import Approval, ApprovalState
 from crew_moe.state import approval as approvals
+from crew_moe.state.rows import stamp
 from crew_moe.state.sqlite.database import Database
-from crew_moe.state.sqlite.rows import stamp
 
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS approvals (

@@ -16,9 +16,9 @@ from crew_moe.domain.outcome import Sample
 from crew_moe.domain.policy import BreakerPolicy
 from crew_moe.domain.snapshot import Breaker, Performance, Pin
 from crew_moe.state import breaker as breakers
+from crew_moe.state import rows
 from crew_moe.state.performance import EXPIRY, as_read, fold
 from crew_moe.state.pins import covers, in_force, newest_first, scope
-from crew_moe.state.sqlite import rows
 from crew_moe.state.sqlite.database import Database, change_mark
 
 TABLES: Final = (

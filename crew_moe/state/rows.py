@@ -1,4 +1,4 @@
-"""Values of the state as SQLite rows and back; every float and every microsecond survives the way."""
+"""Values of the state as rows of a database and back; every float and every microsecond survives the way."""
 
 from __future__ import annotations
 
