@@ -21,7 +21,7 @@ define make_venv
 	[ -x $(BIN)/python ] || { echo "Creating .venv with $$($$python --version) ..." && "$$python" -m venv .venv; }
 endef
 
-.PHONY: help install run test accept lint type bench docs clean
+.PHONY: help install redis run test accept soak lint type bench docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,17 +38,24 @@ help: ## Show this list
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[crew,prices,redis,policy,pii,lang,learn,discord,dev]'
 	@touch .venv/.ready-run $@
 
+redis:
+	@command -v redis-server > /dev/null || { \
+		echo "The tests need redis-server, which is not installed. On Debian: apt-get install redis-server" >&2; exit 1; }
+
 install: .venv/.ready-dev ## Make the development environment in .venv
 
 run: .venv/.ready-run ## Run the demo crew on simulated providers (RUN_FLAGS="--json", RUN_FLAGS="my.txt")
 	@$(BIN)/crew-moe run $(RUN_FLAGS)
 
-test: .venv/.ready-dev ## Run the tests; hold the branch coverage of the deciding core
+test: redis .venv/.ready-dev ## Run the tests (needs redis-server); hold the branch coverage of the deciding core
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report= $(PYTEST_FLAGS)
 	$(BIN)/python -m tests.structure.coverage_floor
 
-accept: .venv/.ready-dev ## Run the longer proofs: crashes, clean environments, whole crews
+accept: redis .venv/.ready-dev ## Run the longer proofs: crashes, races, clean environments, whole crews
 	$(BIN)/python -m pytest -m accept $(PYTEST_FLAGS)
+
+soak: redis .venv/.ready-dev ## Run the proofs that take many minutes
+	$(BIN)/python -m pytest -m soak $(PYTEST_FLAGS)
 
 lint: .venv/.ready-dev ## Check style, import layers and sizes
 	$(BIN)/ruff check

@@ -8,19 +8,19 @@ from threading import Lock
 from typing import Any, Final
 from urllib.parse import unquote
 
-from crew_moe.domain.budget import BudgetPolicy, OpenCharge, ScopeStatus, Settlement, Window
+from crew_moe.domain.budget import BudgetPolicy, OpenCharge, ScopeKind, ScopeStatus, Settlement, Window
 from crew_moe.domain.outcome import Outcome
-from crew_moe.domain.request import RoutingRequest
-from crew_moe.execution.errand import Errand, errand_of, payers_of
+from crew_moe.execution.errand import Errand, errand_of
 from crew_moe.ids import DecisionIds
 from crew_moe.ports import Amount, Clock, DecisionLog, Ledger
-from crew_moe.routing.record import IDENTITY, commitments, identity_of
+from crew_moe.routing.record import IDENTITY, Identity, commitments
 
 KIND: Final = "budget"
 MAX_REMEMBERED: Final = 10_000
 RECENT_ROWS: Final = 10_000
 # Identity fields by the kinds of scope that carry their names.
 _FIELDS: Final = {"run": "run_id"}
+_KINDS: Final = {_FIELDS.get(kind, kind.value): kind for kind in ScopeKind if kind is not ScopeKind.TASK}
 
 
 class Budgets:
@@ -37,7 +37,7 @@ class Budgets:
         self._log_key = log_key
         self._ids = DecisionIds()
         self._lock = Lock()
-        self._asked: OrderedDict[str, RoutingRequest] = OrderedDict()
+        self._asked: OrderedDict[str, Identity] = OrderedDict()
 
     def status(self, scope: str | None = None) -> tuple[ScopeStatus, ...]:
         """How one scope stands, or all that the ledger knows."""
@@ -83,39 +83,49 @@ class Budgets:
         found = (row for row in self._log.tail(RECENT_ROWS) if row.get("kind") == KIND)
         return [row for row, _ in zip(found, range(count), strict=False)]
 
-    def remember(self, decision_id: str, request: RoutingRequest) -> None:
+    def remember(self, decision_id: str, identity: Identity) -> None:
         """Whose decision it is, for a cost that may be reported later."""
-        if not identity_of(request):
+        if not identity:
             return
         with self._lock:
-            self._asked[decision_id] = request
+            self._asked[decision_id] = identity
             while len(self._asked) > MAX_REMEMBERED:
                 self._asked.popitem(last=False)
 
-    def charge(self, outcome: Outcome, row: Mapping[str, Any]) -> None:
-        """Book what somebody else spent on a decision, once per attempt."""
+    def charge(self, outcome: Outcome, row: Mapping[str, Any]) -> bool:
+        """Book what somebody else spent on a decision, once per attempt; False where nobody is known who could pay."""
         if not outcome.cost_usd:
-            return
-        request = self._asked.get(outcome.decision_id)
-        errand = Errand(scopes=tuple(self._scopes(row))) if request is None else self._errand(request)
+            return True
+        identity = self._asked.get(outcome.decision_id)
+        errand = Errand(scopes=tuple(self._scopes(row))) if identity is None else self._errand(identity)
         if errand.scopes:
             name = f"{outcome.decision_id}/{outcome.attempt}"
             self.ledger.charge(name, errand.scopes, usd=outcome.cost_usd, ceilings=errand.ceilings, note=name)
+        return bool(errand.scopes)
 
-    def _errand(self, request: RoutingRequest) -> Errand:
-        return errand_of(payers_of(request, None), self._policy)
+    def _errand(self, identity: Identity) -> Errand:
+        names = zip(IDENTITY, identity, strict=True)
+        return errand_of({_KINDS[field]: name for field, name in names if name and field in _KINDS}, self._policy)
 
     def _scopes(self, row: Mapping[str, Any]) -> Iterator[str]:
         """The scopes of a decision of another process: those whose names fit the row's commitments."""
-        wanted = row.get("identity", {})
-        for status in self.ledger.statuses() if wanted else ():
-            kind, _, name = status.scope.partition(":")
-            field = _FIELDS.get(kind, kind)
-            if field in wanted and wanted[field] == self._commitment(field, unquote(name.rpartition("/")[2])):
-                yield status.scope
+        wanted = row.get("identity") or {}
+        known = {status.scope for status in self.ledger.statuses()} | self._policy.rules.keys() if wanted else ()
+        return (scope for scope in sorted(known) if self._fits(scope, wanted))
+
+    def _fits(self, scope: str, wanted: Mapping[str, str]) -> bool:
+        """Whether a scope's name, and the tenant in front of it, are those that were committed to."""
+        kind, _, whole = scope.partition(":")
+        tenant, _, name = whole.rpartition("/")
+        own = _FIELDS.get(kind, kind)
+        names = {own: name} if kind == ScopeKind.TENANT else {own: name, "tenant": tenant}
+        return own in wanted and all(
+            wanted.get(field) == self._commitment(field, unquote(given)) for field, given in names.items()
+        )
 
     def _commitment(self, field: str, name: str) -> str | None:
-        identity = tuple(name if field == known else None for known in IDENTITY)
+        """None for a name that is not given."""
+        identity = tuple(name or None if field == known else None for known in IDENTITY)
         return commitments(identity, self._log_key).get(field)
 
     def _changed(self, action: str, before: ScopeStatus, after: ScopeStatus, *, by: str, why: str) -> ScopeStatus:

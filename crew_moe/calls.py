@@ -88,8 +88,8 @@ def completing(router: Router, request: RoutingRequest, chat: ChatRequest, princ
     def decide(asked: RoutingRequest, demands: Demands) -> Decision | Infeasible:
         return router.decide(asked, for_call=True, principal=principal, demands=demands)
 
-    demands, attempts, task = screened.demands, list[Attempt](), ""
-    decision = decide(request, demands)
+    asked, demands, attempts, task = request, screened.demands, list[Attempt](), ""
+    decision, deadline = decide(asked, demands), _deadline(router, request)
     while True:
         if isinstance(decision, Infeasible):
             if attempts:
@@ -97,15 +97,20 @@ def completing(router: Router, request: RoutingRequest, chat: ChatRequest, princ
             return decision
         task = task or decision.decision_id
         errand = router.guards.errand(request, task=task, principal=principal, screened=screened)
-        outcome = yield router.route(decision, request, errand=errand), screened.chat
+        outcome = yield replace(router.route(decision, asked, errand=errand), deadline=deadline), screened.chat
         attempts += outcome.attempts
         if isinstance(outcome, Answer):
             whole = replace(outcome, reply=screened.restore(outcome.reply), attempts=tuple(attempts))
             return completion(decision, whole)
         if outcome.remedy is None or outcome.attempts == ():
             raise ExecutionFailed(attempts, reason=outcome.reason)
-        instead = downgraded(request, demands, outcome.remedy, attempts, decide)
-        request, demands, decision = instead.request, instead.demands, instead.ruling
+        instead = downgraded(asked, demands, outcome.remedy, attempts, decide)
+        asked, demands, decision = instead.request, instead.demands, instead.ruling
+
+
+def _deadline(router: Router, request: RoutingRequest) -> float | None:
+    """When the time of the whole call is over, by the clock's `monotonic`."""
+    return None if request.deadline_ms is None else router.clock.monotonic() + request.deadline_ms / 1000.0
 
 
 def _result(done: StopIteration) -> Completion | Infeasible:

@@ -9,9 +9,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
+from crew_moe.domain.access import Demands
 from crew_moe.domain.budget import OnExhausted
 from crew_moe.domain.digest import MAX_KEY_BYTES, digest
 from crew_moe.domain.expert import Tier
+from crew_moe.domain.features import Features
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.registry import Registry
@@ -24,6 +26,7 @@ from crew_moe.gating.approval import Desk
 from crew_moe.gating.config import build_gate, read_gate
 from crew_moe.gating.gatekeeper import Gatekeeper
 from crew_moe.ports import Approvals, ChatRequest, Clock, DecisionLog, EventSink, Ledger, Meters
+from crew_moe.routing.features import extract
 from crew_moe.safety import Safety
 from crew_moe.state import MEMORY, open_approvals, open_ledger, open_meters
 
@@ -99,6 +102,15 @@ class Guards:
         if not any(expert.limits.known for expert in registry):
             return None
         return lambda now: {key.partition(":")[2]: until for key, until in self.meters.busy(now, kind="expert").items()}
+
+    def demanded(
+        self, request: RoutingRequest, principal: Principal | None, demands: Demands
+    ) -> tuple[Features | None, Demands]:
+        """`demands` and those of the access rules, with the request's features where a rule may look at them."""
+        if not self.access:
+            return None, demands
+        features = extract(request)
+        return features, self.access.demands_of(request, principal, features).joined(demands)
 
     def screen(self, chat: ChatRequest, *, pii: str, vault: Vault | None = None) -> Screened:
         """What may be sent of a chat, and to whom; `pii` is the rule of the request, `vault` keeps what is redacted."""

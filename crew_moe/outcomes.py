@@ -33,7 +33,7 @@ class Outcomes:
         log: DecisionLog,
         clock: Clock,
         sink: EventSink,
-        charge: Callable[[Outcome, Mapping[str, Any]], None],
+        charge: Callable[[Outcome, Mapping[str, Any]], bool],
         lost: Callable[[], bool] = lambda: False,
     ) -> None:
         self._registry = registry
@@ -71,7 +71,8 @@ class Outcomes:
         """
         row = self.decision(outcome.decision_id)
         expert = self._registry[outcome.expert_id]
-        self._charge(outcome, row)  # known by its own name: money is booked once, whatever else fails
+        name, now = served_name(outcome.decision_id, outcome.attempt), self._clock.now()
+        self._book(outcome, row, name)  # known by its own name: money is booked once, whatever else fails
         sample = Sample(
             expert_id=expert.expert_id,
             task_type=row["task_type"],
@@ -82,7 +83,6 @@ class Outcomes:
             output_tokens=outcome.output_tokens,
             quality=outcome.quality,
         )
-        name, now = served_name(outcome.decision_id, outcome.attempt), self._clock.now()
         if not self._state.record(sample, now, once=name):
             return False
         signal: Callable[..., Any] = self._state.succeed if outcome.success else self._state.fail
@@ -90,6 +90,13 @@ class Outcomes:
             signal(key, now)
         self._log.append(name, lambda: {"kind": "outcome", **outcome.model_dump(mode="json")})
         return True
+
+    def _book(self, outcome: Outcome, row: Mapping[str, Any], name: str) -> None:
+        """Charge the cost, but for an attempt of our own executor, which has paid for it."""
+        known = self._log.get(name) if outcome.cost_usd else None
+        ours = known is not None and known["kind"] == "attempt"
+        if not ours and not self._charge(outcome, row) and row.get("identity", True):
+            self._sink.emit("cost_not_charged", decision_id=outcome.decision_id, cost_usd=str(outcome.cost_usd))
 
     def feedback(self, feedback: Feedback) -> bool:
         """Take a judgement of the answer; its quality moves the record of who served. False if known already.

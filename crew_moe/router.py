@@ -26,6 +26,7 @@ from crew_moe.domain.principal import Principal
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.snapshot import Pin, Snapshot
+from crew_moe.execution.errand import spoken_for
 from crew_moe.explanation import Explanation, explain
 from crew_moe.guards import Guards
 from crew_moe.ids import DecisionIds
@@ -37,7 +38,6 @@ from crew_moe.routing.batch import Decisions, decide_batch
 from crew_moe.routing.board import Board, board_of
 from crew_moe.routing.eligibility import NO_ROOM
 from crew_moe.routing.engine import decide, refuse
-from crew_moe.routing.features import extract
 from crew_moe.routing.record import LogEntry, identity_of
 from crew_moe.routing.reports import ExpertHealth, Standing, health_of, standings, stats_of
 from crew_moe.settings import read_settings
@@ -140,7 +140,7 @@ class Router:
         """
         settings = read_settings()
         folder = Path(config) if config is not None else settings.config
-        registry = load_registry(folder)
+        registry = load_registry(folder, live=live)
         policy = load_policy(folder, registry, STRATEGIES)
         url = state or settings.state
         log, clock, sink = open_log(url), clock or SystemClock(), sink or LogSink()
@@ -173,11 +173,9 @@ class Router:
         itself takes the place of what the request says. `demands` are screening's. Raises InvalidRequest and
         UnknownExpert.
         """
+        request = spoken_for(request, principal)
         board, now = (self._calling if for_call else self._boards).current(), self.clock.now()
-        features = None
-        if self.guards.access:
-            features = extract(request)
-            demands = self.guards.access.demands_of(request, principal, features).joined(demands)
+        features, demands = self.guards.demanded(request, principal, demands)
         ask = partial(
             decide, request, decision_id=self._new_id(), now=now, new_seed=_new_seed, features=features, demands=demands
         )
@@ -197,8 +195,7 @@ class Router:
 
     def _log_decision(self, decision: Decision | Infeasible, request: RoutingRequest) -> None:
         key, identity = self._log_key, identity_of(request)
-        if identity:
-            self.budgets.remember(decision.decision_id, request)
+        self.budgets.remember(decision.decision_id, identity)
         self.log.append(decision.decision_id, LogEntry(decision, digest(request.text, key=key), identity, key))
 
     async def adecide(
@@ -211,7 +208,7 @@ class Router:
         """As `decide` for many requests at once, in columns; a row becomes a Decision when it is read."""
         access, batch_id = self.guards.access, self._new_id()
         decisions = decide_batch(
-            requests,
+            requests if principal is None else [spoken_for(one, principal) for one in requests],
             self._boards.current(),
             batch_id=batch_id,
             now=self.clock.now(),
@@ -321,9 +318,12 @@ class Router:
         self._calling.refresh(force=True)
         return health_of(self._calling.current())
 
-    def experts(self, request: RoutingRequest, *, top: int | None = None) -> tuple[Standing, ...]:
+    def experts(
+        self, request: RoutingRequest, *, top: int | None = None, principal: Principal | None = None
+    ) -> tuple[Standing, ...]:
         """Eligible experts for a request, best first, with cost comparison and ROI."""
-        return standings(self._boards.current(), request, top, self.guards.access.demands_of(request))
+        request = spoken_for(request, principal)
+        return standings(self._boards.current(), request, top, self.guards.access.demands_of(request, principal))
 
     def stats(self) -> dict[str, Any]:
         """Figures of this router and its store: versions, recorded calls by expert, open breakers, pins, the log."""

@@ -17,11 +17,13 @@ from typing import Any, Final
 
 from crew_moe.domain.access import Demands
 from crew_moe.domain.digest import MAX_KEY_BYTES, digest
+from crew_moe.domain.request import MAX_TEXT_CHARS
 from crew_moe.domain.screening import Action, Concern, DetectorChoice, Finding, ScreeningPolicy, Span
 from crew_moe.errors import ScreeningFailed
 from crew_moe.execution.screened import Screened, Stop
 from crew_moe.ports import ChatReply, ChatRequest, Detector, EventSink
 from crew_moe.screening.foreign import ForeignLanguage
+from crew_moe.screening.messages import texts_of
 from crew_moe.screening.redaction import Vault, in_json, redact_messages
 from crew_moe.screening.screener import Report, Screener
 
@@ -46,6 +48,9 @@ class Safety:
         wanted = [concern for concern, action in actions.items() if action is not Action.SKIP]
         if not wanted:
             return Screened(chat=chat)
+        if _longer_than(MAX_TEXT_CHARS, chat.messages):
+            told = f"the messages have more than {MAX_TEXT_CHARS:,} characters, which nobody screens"
+            return Screened(chat=chat, stop=Stop(concern=wanted[0], reason=told))
         try:
             reports = {concern: self._report(concern, chat.messages) for concern in wanted}
         except ScreeningFailed as error:
@@ -183,6 +188,10 @@ def _from_outside(messages: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str
 def _name(message: Mapping[str, Any]) -> str:
     """A name for exactly this message, from which nobody can guess its words."""
     return digest(json.dumps(message, sort_keys=True, default=str), key=_KEY).hex()
+
+
+def _longer_than(limit: int, messages: Sequence[Mapping[str, Any]]) -> bool:
+    return sum(len(text) for message in messages for text in texts_of(message)) > limit
 
 
 def _as_it_is(screened: Screened, _: Concern) -> Screened:

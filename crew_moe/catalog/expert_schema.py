@@ -49,7 +49,7 @@ class LongContextEntry(RatesEntry):
 
 
 class PricesEntry(DetailsEntry):
-    """What an expert charges beside its input and output prices. A batch has a discount on all, or prices of its own."""
+    """What an expert charges beside input and output. A batch has a discount on everything, or prices of its own."""
 
     long_context: LongContextEntry | None = None
     batch_discount: Unit | None = None
@@ -68,9 +68,9 @@ class ProviderEntry(Entry):
     base_url: str | None = None
     base_url_env: VariableName | None = None
     api_key_env: VariableName | None = None
-    regions: list[Name] = []
+    regions: list[Name] = Field(default=[])
     moderated: bool = False
-    parameters: list[Parameter] = list(Parameter)
+    parameters: list[Parameter] = Field(default=list(Parameter))
     transport: Transport = Transport.OPENAI
     limits: RateLimitsEntry = RateLimitsEntry()
 
@@ -103,7 +103,7 @@ class ExpertEntry(Entry):
     reliability: Unit = 0.9
     named_only: bool = False
     note: str = ""
-    prices: PricesEntry = PricesEntry()
+    prices: PricesEntry | None = None
     limits: RateLimitsEntry = RateLimitsEntry()
 
 

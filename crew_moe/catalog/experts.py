@@ -13,10 +13,12 @@ from crew_moe.catalog.expert_schema import (
     ExpertEntry,
     ExpertsFile,
     LongContextEntry,
+    PricesEntry,
     ProviderEntry,
     RateLimitsEntry,
     RatesEntry,
 )
+from crew_moe.catalog.live_prices import has_live_prices, with_live_prices
 from crew_moe.catalog.locate import layers
 from crew_moe.catalog.parse import parse_layers
 from crew_moe.domain.expert import Expert, Transport
@@ -28,9 +30,10 @@ from crew_moe.errors import ConfigError
 FILE = "experts.yaml"
 
 
-def load_registry(config: Path | None = None) -> Registry:
+def load_registry(config: Path | None = None, *, live: bool = False) -> Registry:
     """The packaged catalogue with the experts.yaml of the folder `config` over it.
 
+    `live`: at the prices of this moment, as far as the genai-prices library knows them, where it is installed.
     Raises ConfigError, which names file, key, what is allowed and the closest match.
     """
     files = layers(FILE, config)
@@ -50,7 +53,8 @@ def load_registry(config: Path | None = None) -> Registry:
         experts[expert_id] = _expert(expert_id, entry, provider)
     _check_urls(experts, source)
     _check_fallbacks(experts, source)
-    return Registry(experts=tuple(experts.values()))
+    registry = Registry(experts=tuple(experts.values()))
+    return with_live_prices(registry) if live and has_live_prices() else registry
 
 
 def _expert(expert_id: str, entry: ExpertEntry, provider: ProviderEntry) -> Expert:
@@ -91,12 +95,12 @@ def _expert(expert_id: str, entry: ExpertEntry, provider: ProviderEntry) -> Expe
 
 
 def _prices(entry: ExpertEntry) -> PriceList:
-    told = entry.prices
+    told = entry.prices or PricesEntry()
     long_context = () if told.long_context is None else (_step(told.long_context),)
     batch = None if told.batch is None else Tariff(rates=_rates(told.batch, told.batch))
     if told.batch_discount is not None:
         whole = Tariff(rates=_rates(entry, told), steps=long_context)
-        batch = whole.scaled(1 - Decimal(str(told.batch_discount)))
+        batch = whole.discounted(Decimal(str(told.batch_discount)))
     return PriceList(details=_details(told), long_context=long_context, batch=batch)
 
 

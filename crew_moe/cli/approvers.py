@@ -1,7 +1,4 @@
-"""Who answers when a call of `crew-moe run` is held: somebody at the terminal, or nobody.
-
-A question that is kept in a durable state can be answered from elsewhere too (`crew-moe approve`).
-"""
+"""Who answers when a call of `crew-moe run` is held: somebody at the terminal, somebody elsewhere, or nobody."""
 
 from __future__ import annotations
 
@@ -77,6 +74,20 @@ class AtTerminal:
 
     def _say(self, text: str) -> None:
         self.screen.write(text)
+        self.screen.flush()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """Says which command answers a question that is kept in a state; `state` is its URL as it may be shown."""
+
+    screen: TextIO
+    state: str
+
+    def asked(self, approval: Approval) -> None:
+        """Implements gating.approval.Approver."""
+        told = f"Held: {approval.summary}\nAnswer with: crew-moe approve {approval.id} --state {self.state}"
+        self.screen.write(f"{harmless(told)}\n")
         self.screen.flush()
 
 

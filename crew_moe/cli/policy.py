@@ -11,6 +11,8 @@ import typer
 
 from crew_moe.cli.options import AsJson, Config, config_folder
 from crew_moe.cli.output import say, show_table, usd, write_json
+from crew_moe.domain.money import to_usd
+from crew_moe.domain.screening import Concern
 from crew_moe.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def show(config: Config = None, as_json: AsJson = False) -> None:
         ),
     )
     _show_access(policy)
+    _show_guards(policy)
 
 
 def validate(config: Config = None, as_json: AsJson = False) -> None:
@@ -141,6 +144,26 @@ def _show_access(policy: Policy) -> None:
         )
     say()
     say("Cedar policies: " + ", ".join(text.name for text in policy.cedar))
+
+
+def _show_guards(policy: Policy) -> None:
+    """What stands before a call: the gate, screening, budgets."""
+    from crew_moe.gating.config import build_gate, read_gate
+
+    entry, budgets, screening = read_gate(policy.gate), policy.budgets, policy.screening
+    checks = ", ".join(check.name for check in build_gate(entry).checks)
+    say(f"Gate: {checks}; all experts above {entry.above} have to pass.")
+    say("Screening: " + ", ".join(f"{concern} {screening.action(concern)}" for concern in Concern))
+    say(f"Budgets: {budgets.on_exhausted} when one is used up; warnings from {100 * budgets.warn_at:.0f} % on.")
+    if budgets.rules:
+        say()
+        show_table(
+            ("Scope", ">Limit", "!Window", "!When used up", "!Warns from"),
+            (
+                (one.scope, usd(to_usd(one.limit_nano)), one.window, one.on_exhausted, f"{100 * one.warn_at:.0f} %")
+                for one in budgets.rules.values()
+            ),
+        )
 
 
 def _experts(rule: AccessRule) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TextIO
 import typer
 
 from crew_moe.cli.options import AsJson, Config, State
+from crew_moe.domain.money import parse_usd
 from crew_moe.errors import CrewFailed, CrewMoEError, InvalidInput
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def run(
     given: Annotated[
         list[str] | None, typer.Option("--input", metavar="NAME=VALUE", help="A value for a placeholder; repeatable.")
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="USD", help="The most that the run may cost, whatever fails.")
+    ] = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
@@ -63,11 +67,13 @@ def run(
         raise InvalidInput("a script is for simulated providers, not for --live", where="--script")
     if read_settings().disabled:
         raise InvalidInput("routing is switched off, so nothing would be routed", where="CREW_MOE_DISABLED")
+    if budget is not None:
+        parse_usd(budget, where="--budget")
     material = load_material(config, document, given or ())
     with Progress(list(material.tasks)) as progress:
         opened = live_stage(material, state, progress) if live else simulated_stage(material, state, progress, script)
         with opened as stage:
-            done = _kickoff(stage, material, progress)
+            done = _kickoff(stage, material, progress, budget)
     (run_json if as_json else show_run)(done)
     if done.error is not None:
         raise done.error
@@ -83,18 +89,19 @@ def _chatter(material: Material) -> TextIO:
     return sys.stderr if verbose or asks else io.StringIO()
 
 
-def _kickoff(stage: Stage, material: Material, progress: Progress) -> Run:
+def _kickoff(stage: Stage, material: Material, progress: Progress, budget: str | None) -> Run:
     """Build the crew and run it to its end, or to the error that ended it."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     from crew_moe.cli.run_view import Run
-    from crew_moe.crew import AgentFactory, report
+    from crew_moe.crew import AgentFactory, attach, report
 
     error: CrewMoEError | None = None
     output = None
     chatter = _chatter(material)
     with redirect_stdout(chatter), redirect_stderr(chatter):
         crew = AgentFactory(stage.router).build_crew(material.folder)
+        attach(crew, material.folder, router=stage.router, budget_usd=budget)
         crew.task_callback = progress.task_done
         progress.begin()
         try:

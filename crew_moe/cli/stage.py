@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crew_moe.catalog import load_registry
-from crew_moe.cli.approvers import AtTerminal, Standing, typed_line
+from crew_moe.cli.approvers import AtTerminal, Elsewhere, Standing, typed_line
 from crew_moe.cli.options import MEMORY, open_router, shown_state, user_name
 from crew_moe.domain.expert import Expert, Status
 from crew_moe.errors import InvalidInput
@@ -76,15 +76,18 @@ def live_stage(material: Material, state: str | None, progress: Progress) -> Ite
 
 
 def _find_approver(router: Router, state: str | None, progress: Progress, *, demo: bool = False) -> None:
-    """Somebody who answers when a call is held: the demonstration's officer, the person at the terminal, or nobody."""
-    desk = router.guards.desk
+    """Somebody who answers when a call is held: the demonstration's officer, the person at the terminal, whoever reads
+    the state, or nobody.
+    """
+    desk, kept = router.guards.desk, _kept(state)
+    screen = sys.stderr  # as it is now: what CrewAI writes is caught later, and everything on stderr with it
     if demo:
         desk.attach(Standing(desk=desk, approve=True, name="duty officer", why="part of the demonstration"))
-    elif sys.stdin.isatty() and sys.stderr.isatty():
-        # CrewAI's output is caught later, stderr with it; this one stays.
-        screen = sys.stderr
+    elif sys.stdin.isatty() and screen.isatty():
         desk.attach(AtTerminal(desk=desk, name=user_name(), screen=screen, paused=progress.paused, typed=typed_line))
-    elif _kept(state) is None:
+    elif kept is not None:
+        desk.attach(Elsewhere(screen=screen, state=kept))
+    else:
         why = "nobody can answer: there is no terminal, and the state is in memory"
         desk.attach(Standing(desk=desk, approve=False, name="crew-moe run", why=why))
 

@@ -129,8 +129,12 @@ def _before(call: Any) -> None:
     reason = ""
     try:
         dispatcher.bypass.check(call)
+    except HookAborted:
+        raise
     except CrewMoEError as error:
         reason = str(error)
+    except Exception as error:  # noqa: BLE001 - CrewAI lets the call pass on any other exception
+        reason = f"the check of an unrouted call failed with {type(error).__name__}"
     if reason:  # raised out here: CrewAI reads an error's context for signs that the call is worth repeating
         raise HookAborted(reason, SOURCE)
 

@@ -55,3 +55,14 @@ def price_nano(tokens: int, usd_per_mtok: Decimal) -> int:
     """nano-USD for `tokens` at a list price, rounded up; exact for any Decimal price."""
     exact = _EXACT.multiply(usd_per_mtok, tokens * NANO_PER_TOKEN_AT_1_USD_PER_MTOK)
     return int(exact.to_integral_value(rounding=ROUND_CEILING, context=_EXACT))
+
+
+def tokens_within(nano: int, usd_per_mtok: Decimal) -> int:
+    """The most tokens that this much nano-USD pays for at a list price above zero; below zero for a debt."""
+    price, parts = usd_per_mtok.as_integer_ratio()
+    return nano * parts // (price * NANO_PER_TOKEN_AT_1_USD_PER_MTOK)
+
+
+def discounted(usd_per_mtok: Decimal, share: Decimal) -> Decimal:
+    """A list price less a share (0-1) of it, exact."""
+    return _EXACT.multiply(usd_per_mtok, _EXACT.subtract(Decimal(1), share))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK, price_nano
+from crew_moe.domain.money import discounted, price_nano, tokens_within
 from crew_moe.domain.usage import Usage
 
 
@@ -88,14 +88,14 @@ class Rates:
         left = left_nano - self._worst_input(bounds) - roundings
         if not dearest:
             return None if left >= 0 else 0
-        return max(0, int(left // (dearest * NANO_PER_TOKEN_AT_1_USD_PER_MTOK)))
+        return max(0, tokens_within(left, dearest))
 
-    def scaled(self, factor: Decimal) -> Rates:
-        """Every price times `factor`."""
-        own = {name: price and price * factor for name, price in self._own().items()}
+    def discounted(self, share: Decimal) -> Rates:
+        """Every price less a share (0-1) of it."""
+        own = {name: None if price is None else discounted(price, share) for name, price in self._own().items()}
         return Rates(
-            input_usd_per_mtok=self.input_usd_per_mtok * factor,
-            output_usd_per_mtok=self.output_usd_per_mtok * factor,
+            input_usd_per_mtok=discounted(self.input_usd_per_mtok, share),
+            output_usd_per_mtok=discounted(self.output_usd_per_mtok, share),
             details=Details(**own),
         )
 
@@ -154,10 +154,10 @@ class Tariff:
             if input_tokens > step.above_tokens:
                 yield step.rates
 
-    def scaled(self, factor: Decimal) -> Tariff:
-        """Every price times `factor`."""
-        steps = (Step(above_tokens=step.above_tokens, rates=step.rates.scaled(factor)) for step in self.steps)
-        return Tariff(rates=self.rates.scaled(factor), steps=tuple(steps))
+    def discounted(self, share: Decimal) -> Tariff:
+        """Every price less a share (0-1) of it."""
+        steps = (Step(above_tokens=step.above_tokens, rates=step.rates.discounted(share)) for step in self.steps)
+        return Tariff(rates=self.rates.discounted(share), steps=tuple(steps))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

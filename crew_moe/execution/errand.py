@@ -64,6 +64,18 @@ def payers_of(request: RoutingRequest, principal: Principal | None, *, task: str
     return {kind: name for kind, name in names.items() if name}
 
 
+def spoken_for(request: RoutingRequest, principal: Principal | None) -> RoutingRequest:
+    """The request as whoever was authenticated makes it: his names take the place of those that it gives itself."""
+    if principal is None:
+        return request
+    names = {
+        "tenant": principal.tenant or request.tenant,
+        "user": principal.subject or None,
+        "channel": principal.channel or request.channel,
+    }
+    return request.model_copy(update=names)
+
+
 def scope_of(kind: ScopeKind, name: str, tenant: str | None) -> str:
     """The scope of a name, with its tenant in front, so that two tenants never share one."""
     parts = [name] if tenant is None or kind is ScopeKind.TENANT else [tenant, name]

@@ -141,7 +141,7 @@ class _Reader:
             return MAX_USD
         limit = getattr(llm, "max_tokens", None) or self._max_output_tokens
         sent = len(text.encode("utf-8", "replace"))
-        return to_usd(expert.charge_nano(sent, min(int(limit), expert.max_output_tokens)))
+        return to_usd(expert.worst_nano(sent, min(int(limit), expert.max_output_tokens)))
 
 
 def _text_of(messages: Sequence[Mapping[str, Any]]) -> str:

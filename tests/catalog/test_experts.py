@@ -118,6 +118,14 @@ def test_prices_beside_the_main_ones(tmp_path: Path) -> None:
     assert price.bill_nano(Usage(input_tokens=201, output_tokens=1, batch=True)) == 201 * 2_000 + 4_000
 
 
+def test_price_of_one_s_own_may_take_the_further_ones_away(tmp_path: Path) -> None:
+    over = {"experts": {"gpt-4o": {"input_usd_per_mtok": "1", "output_usd_per_mtok": "1", "prices": None}}}
+
+    price = load_registry(folder(tmp_path, experts=over))["gpt-4o"].price
+
+    assert price.bill_nano(Usage(input_tokens=10, cached_tokens=10)) == 10_000
+
+
 def test_batch_of_one_s_own_prices(tmp_path: Path) -> None:
     batch = {"input_usd_per_mtok": "0.5", "output_usd_per_mtok": "0.5", "cached_input_usd_per_mtok": "0.2"}
 

@@ -97,6 +97,12 @@ def test_catalogue_is_priced_anew() -> None:
     assert [expert.expert_id for expert in live] == [expert.expert_id for expert in REGISTRY]
 
 
+def test_live_catalogue_is_at_live_prices_where_the_library_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_registry(live=True).digest == with_live_prices(REGISTRY).digest
+    monkeypatch.setattr(live_prices, "LIBRARY", "no_such_library")
+    assert load_registry(live=True).digest == REGISTRY.digest
+
+
 @pytest.mark.parametrize("expert_id", ["mistral-small-2", "gemini-2.0-flash-thinking", "local/ollama"])
 def test_expert_that_the_library_does_not_know_keeps_its_price(expert_id: str) -> None:
     """The thinking model is not the flash model whose name begins its name."""

@@ -90,7 +90,6 @@ def test_wrong_catalogue_names_its_place(cli: Cli, crew_dir: Path, text: str, to
         (["--strategy", "scor"], "did you mean 'score'?"),
         (["--task-type", "code_gen"], "did you mean 'code_generation'?"),
         (["--max-output-tokens", "0"], "max_output_tokens: "),
-        (["--state", "redis://user:secret@host/0"], "not available yet"),
         (["--state", "postgres://user:secret@host/0"], "names no state"),
         (["--config", "no/such/folder"], "no such folder"),
     ],
@@ -100,6 +99,14 @@ def test_wrong_request_names_its_field(cli: Cli, arguments: list[str], told: str
 
     _refused(done)
     assert told in done.err
+    assert "secret" not in done.err
+
+
+def test_state_that_can_not_be_reached_ends_in_one_line_without_its_password(cli: Cli) -> None:
+    done = cli("route", "--text", "a", "--state", "redis://user:secret@127.0.0.1:1/0")
+
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "redis://127.0.0.1:1/0 can't be used" in done.err
     assert "secret" not in done.err
 
 

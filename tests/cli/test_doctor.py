@@ -11,6 +11,7 @@ import pytest
 from crew_moe.cli.doctor import EXTRAS
 from crew_moe.sim import simulate
 from tests.cli.conftest import Cli
+from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,6 +79,45 @@ def test_state_that_can_not_be_kept_is_a_problem(cli: Cli, tmp_path: Path) -> No
 
     assert done.code == 1
     assert _named(done.json, "state", "store")["state"] == "problem"
+
+
+def test_password_of_a_state_is_never_shown(cli: Cli) -> None:
+    done = cli("doctor", "--state", "redis://user:secret@127.0.0.1:1/0", "--json")
+
+    assert {check["name"]: check["state"] for check in done.json if check["topic"] == "state"} == {
+        "store": "problem",
+        "budgets": "problem",
+    }
+    assert "secret" not in done.out + done.err
+
+
+def test_redis_that_may_lose_money_is_a_problem_of_budgets_alone(cli: Cli, tmp_path: Path) -> None:
+    careless = RedisServer(tmp_path, "--appendonly", "no")
+    careless.start()
+    try:
+        checks = cli("doctor", "--state", careless.url, "--json").json
+    finally:
+        careless.stop()
+
+    assert _named(checks, "state", "store")["state"] == "ok"
+    assert _named(checks, "state", "budgets")["state"] == "problem"
+    assert "set 'appendonly yes'" in _named(checks, "state", "budgets")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("gate: {checks: [has_any_rol]}\n", "did you mean 'has_any_role'?"),
+        ("access: [{name: x, forbid: {tiers: [premum]}}]\n", "did you mean 'premium'?"),
+    ],
+)
+def test_wrong_gate_or_access_rule_is_a_problem(cli: Cli, crew_dir: Path, text: str, told: str) -> None:
+    (crew_dir / "policy.yaml").write_text(text, encoding="utf-8")
+
+    done = cli("doctor", "--config", crew_dir, "--json")
+
+    assert done.code == 1
+    assert told in _named(done.json, "config", str(crew_dir))["detail"]
 
 
 def test_every_extra_is_looked_at() -> None:

@@ -20,7 +20,7 @@ def test_plan_names_expert_cost_and_reason_for_each_task(cli: Cli) -> None:
     done = cli("plan")
 
     assert done.code == 0, done.err
-    for name in ("triage", "analyse", "audit", "brief"):
+    for name in ("triage", "analyse", "audit", "contacts", "brief"):
         assert f"\n{name} " in done.out
     assert "claude-sonnet-4 for security_audit" in done.out
     assert "next: " in done.out
@@ -63,6 +63,19 @@ def test_live_plan_keeps_to_what_can_be_called(cli: Cli, monkeypatch: pytest.Mon
     assert {task["expert_id"] for task in tasks} <= {"gpt-4o", "gpt-4o-mini", "gpt-5"}
 
 
+def test_task_that_asks_for_approval_says_so(cli: Cli) -> None:
+    asks = {task["task"]: task["asks"] for task in cli("plan", "--json").json["tasks"]}
+
+    assert asks == dict.fromkeys(asks, False) | {"audit": True}
+    assert cli("plan").out.count("held until somebody approves of this expert") == 1
+
+
+def test_cheaper_expert_needs_no_approval(cli: Cli, crew_dir: Path) -> None:
+    _routing(crew_dir, "tier: premium\n    min_quality: 0.94", "tier: baseline")
+
+    assert not any(task["asks"] for task in cli("plan", "--config", crew_dir, "--json").json["tasks"])
+
+
 def test_longer_document_costs_more(cli: Cli, tmp_path: Path) -> None:
     short, long = tmp_path / "short.txt", tmp_path / "long.txt"
     short.write_text("One sentence.", encoding="utf-8")
@@ -77,7 +90,7 @@ def test_longer_document_costs_more(cli: Cli, tmp_path: Path) -> None:
     ("old", "new", "told"),
     [
         ("agent: triager", "agent: triagger", "triage.agent: unknown agent 'triagger'; did you mean 'triager'?"),
-        ("[triage, analyse, audit]", "[triag]", "brief.context: unknown earlier task 'triag'"),
+        ("[triage, analyse, audit, contacts]", "[triag]", "brief.context: unknown earlier task 'triag'"),
     ],
 )
 def test_unknown_name_is_told_with_the_closest(cli: Cli, crew_dir: Path, old: str, new: str, told: str) -> None:
@@ -90,10 +103,10 @@ def test_unknown_name_is_told_with_the_closest(cli: Cli, crew_dir: Path, old: st
 
 
 def test_what_colleagues_write_is_part_of_what_a_task_reads(cli: Cli, crew_dir: Path) -> None:
-    with_context = cli("plan", "--config", crew_dir, "--json").json["tasks"][3]
-    _routing(crew_dir, "context: [triage, analyse, audit]", "context: []")
+    with_context = cli("plan", "--config", crew_dir, "--json").json["tasks"][-1]
+    _routing(crew_dir, "context: [triage, analyse, audit, contacts]", "context: []")
 
-    alone = cli("plan", "--config", crew_dir, "--json").json["tasks"][3]
+    alone = cli("plan", "--config", crew_dir, "--json").json["tasks"][-1]
 
     assert with_context["expert_id"] == alone["expert_id"]
     assert alone["cost"]["expected_usd"] < with_context["cost"]["expected_usd"]

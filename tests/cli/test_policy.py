@@ -65,6 +65,20 @@ def test_access_rules_in_force_are_shown(cli: Cli) -> None:
     assert shown["access"][0]["unless"][0]["roles"] == ["admin", "lead"]
 
 
+def test_what_stands_before_a_call_is_shown(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(
+        "gate: {above: fast, checks: [{has_any_role: [lead]}]}\nscreening: {pii: redact}\n"
+        "budgets: {on_exhausted: hold, limits: {'run:*': {usd: 1, window: run, warn_at: 0.5}}}\n"
+    )
+
+    done = cli("policy", "show", "--config", tmp_path)
+
+    assert "Gate: task_approval, has_any_role; all experts above fast have to pass." in done.out
+    assert "Screening: pii redact, injection skip" in done.out
+    assert "Budgets: hold when one is used up; warnings from 80 % on." in done.out
+    assert "run:*  $1.000000  run     hold          50 %" in done.out
+
+
 def test_a_mistake_in_a_cedar_policy_is_found(cli: Cli, crew_dir: Path) -> None:
     (crew_dir / "policies").mkdir()
     (crew_dir / "policies" / "own.cedar").write_text('permit (principal, action, resource == Expert::"o2");')

@@ -13,7 +13,7 @@ import pytest
 from crew_moe.sim import simulate
 from tests.cli.conftest import Cli, Done
 
-TASKS = ("triage", "analyse", "audit", "brief")
+TASKS = ("triage", "analyse", "audit", "contacts", "brief")
 DOWN = "rules:\n  - {error: 500}\n"
 
 
@@ -76,6 +76,25 @@ def test_degraded_expert_makes_a_fallback_that_is_on_the_trail(demo: Any) -> Non
     assert audit["attempts"][1]["expert_id"] == audit["expert_id"]
 
 
+def test_premium_task_is_held_and_approved(demo: Any) -> None:
+    audit = demo["tasks"][2]
+
+    assert audit["tier"] == "premium"
+    assert audit["attempts"][-1]["detail"] == "approved by duty officer"
+
+
+def test_personal_data_of_a_task_is_redacted_and_restored(demo: Any) -> None:
+    assert {task["task"]: task["redacted"] for task in demo["tasks"]} == dict.fromkeys(TASKS, 0) | {"contacts": 6}
+
+
+def test_last_task_is_downgraded_by_what_the_budget_has_left(demo: Any) -> None:
+    brief = demo["tasks"][-1]
+
+    assert [attempt["error"] for attempt in brief["attempts"]] == ["denied", None]
+    assert "budget_left" in brief["attempts"][0]["detail"]
+    assert brief["tier"] == "baseline"
+
+
 def test_amounts_are_numbers_that_add_up(demo: Any) -> None:
     totals = demo["totals"]
 
@@ -90,7 +109,10 @@ def test_tables_say_what_is_simulated_and_why_each_expert(cli: Cli) -> None:
     assert "The providers are simulated" in done.out
     assert "It is not an LLM" in " ".join(done.out.split())
     assert "Degraded on purpose: claude-sonnet-4 fails with 429." in done.out
-    assert "claude-sonnet-4 failed (rate_limit, HTTP 429), then o1 answered." in done.out
+    words = " ".join(done.out.split())
+    assert "claude-sonnet-4 failed (rate_limit, HTTP 429), then o1 answered (approved by duty officer)." in words
+    assert "6 personal values went out as placeholders and came back in the answer." in words
+    assert "gpt-5 was passed over (budget_left: less than 80% of the budget is left), then gpt-4o answered." in words
     assert all(f"\n{task} " in done.out for task in TASKS)
     assert "Always the best" in done.out
     assert "1 fallback" in done.out

@@ -10,6 +10,7 @@ import pytest
 from crew_moe.catalog import load_registry
 from crew_moe.cli.yardstick import measure
 from crew_moe.domain.expert import Expert
+from crew_moe.domain.price import Price, Rates, Tariff
 
 TOKENS = [(1_000, 500), (2_000, 0)]
 
@@ -21,9 +22,8 @@ def expert() -> Expert:
 
 def _priced(expert: Expert, expert_id: str, quality: float, usd_per_mtok: str) -> Expert:
     price = Decimal(usd_per_mtok)
-    return replace(
-        expert, expert_id=expert_id, quality=quality, input_usd_per_mtok=price, output_usd_per_mtok=price * 10
-    )
+    rates = Rates(input_usd_per_mtok=price, output_usd_per_mtok=price * 10)
+    return replace(expert.priced(Price(standard=Tariff(rates=rates))), expert_id=expert_id, quality=quality)
 
 
 def test_best_and_cheapest_are_priced_at_the_same_tokens(expert: Expert) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from crewai import Crew
+from crewai import Crew, Process
 from crewai.hooks import HookAborted
 
 from crew_moe.clock import ManualClock
 from crew_moe.crew import attach, report
 from crew_moe.crew.refusals import TaskFailed
+from crew_moe.domain.approval import Approval
 from crew_moe.domain.principal import Principal
 from crew_moe.gating.answer import Outcome
 from crew_moe.router import Router
@@ -72,9 +73,7 @@ def test_a_question_shows_the_task_and_never_its_words(solo: Crew, router: Route
     assert "figures" not in asked.summary
 
 
-def test_an_unanswered_task_goes_to_a_cheaper_tier_while_there_is_time(
-    solo: Crew, ruled: Ruled, sim: Simulation, routing: Make
-) -> None:
+def test_an_unanswered_task_goes_to_a_cheaper_tier_while_there_is_time(solo: Crew, ruled: Ruled, routing: Make) -> None:
     router = ruled(clock=ManualClock(START))
     clock = by_hand(router)
     path = routing("tasks: {only: {tier: premium, approval: premium, deadline_ms: 8000}}")
@@ -154,22 +153,21 @@ def test_a_yes_to_one_expert_is_none_to_another(solo: Crew, router: Router, sim:
     assert officer.experts == ["gpt-5", "claude-sonnet-4"]
 
 
-def test_nobody_answers_his_own_request_or_without_the_role(
-    solo: Crew, ruled: Ruled, sim: Simulation, routing: Make
-) -> None:
+def test_nobody_answers_his_own_request_or_without_the_role(solo: Crew, ruled: Ruled, routing: Make) -> None:
     router = ruled("gate: {approval: {roles: [lead]}}")
-    desk, answers = router.guards.desk, []
+    desk, answers = router.guards.desk, list[Outcome]()
+
+    lead = frozenset({"lead"})
+    ann = Principal(subject="ann", tenant="acme", roles=lead)
+    bob, eve = Principal(subject="bob", tenant="acme"), Principal(subject="eve", roles=lead)
+    cleo = Principal(subject="cleo", tenant="acme", roles=lead)
 
     class Colleagues:
-        def asked(self, approval: Any) -> None:
-            ann = Principal(subject="ann", tenant="acme", roles=frozenset({"lead"}))
-            for who in (ann, Principal(subject="bob", tenant="acme"), Principal(subject="eve", roles=ann.roles)):
-                answers.append(desk.answer(approval.id, approve=True, by=who).outcome)
-            cleo = Principal(subject="cleo", tenant="acme", roles=frozenset({"lead"}))
-            answers.append(desk.answer(approval.id, approve=True, by=cleo).outcome)
+        def asked(self, approval: Approval) -> None:
+            answers.extend(desk.answer(approval.id, approve=True, by=who).outcome for who in (ann, bob, eve, cleo))
 
     desk.attach(Colleagues())
-    run(attach(solo, routing(ASKED % ""), router=router, principal=Principal(subject="ann", tenant="acme")))
+    run(attach(solo, routing(ASKED % ""), router=router, principal=ann))
     assert answers == [Outcome.OWN_REQUEST, Outcome.WRONG_ROLE, Outcome.UNKNOWN, Outcome.TAKEN]
 
 
@@ -201,8 +199,6 @@ def test_a_task_that_is_downgraded_says_so_and_is_no_fallback(solo: Crew, ruled:
 def test_a_coworker_that_a_person_stops_ends_the_crew(
     agent: Make, task: Make, router: Router, sim: Simulation, routing: Make
 ) -> None:
-    from crewai import Process
-
     on_duty(router, approve=False)
     crew = Crew(agents=[agent()], tasks=[task("only")], process=Process.hierarchical, manager_llm="gpt-4o")
     path = routing("agents: {Analyst: {tier: premium, approval: premium}}")

@@ -14,10 +14,10 @@ from crewai.tools import tool
 from crew_moe.crew import attach, report
 from crew_moe.crew.refusals import TaskFailed, TaskRefused
 from crew_moe.domain.screening import Concern, Finding
+from crew_moe.router import Router
 from crew_moe.screening.injection import InjectionDetector
 from crew_moe.screening.pii.detector import PiiDetector
 from crew_moe.sim import Simulation
-from crew_moe.router import Router
 from tests.crew.guarded import Make, Ruled, calling, on_duty
 from tests.crew.playing import run
 
@@ -218,9 +218,9 @@ def test_each_text_is_assessed_once(
 
 
 def test_a_check_of_the_gate_may_read_the_scores(attacked: Crew, ruled: Ruled, sim: Simulation) -> None:
-    policy = f"screening: {{injection: flag}}\ngate: {{checks: [{{screened: {{concern: {Concern.INJECTION}, for_all: true}}}}]}}"
+    checks = f"gate: {{checks: [{{screened: {{concern: {Concern.INJECTION}, for_all: true}}}}]}}"
     with pytest.raises(TaskFailed, match="gate lets no expert pass"):
-        attach(attacked, router=ruled(policy)).kickoff()
+        attach(attacked, router=ruled(f"screening: {{injection: flag}}\n{checks}")).kickoff()
     assert sim.requests == []
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +15,13 @@ import pytest
 import structlog
 import yaml
 
-from crew_moe.catalog import load_registry, packaged_config
+from crew_moe.catalog import load_policy, load_registry, packaged_config
 from crew_moe.cli import main
 from crew_moe.crew import load_plan
+from crew_moe.gating.access import access_control
+from crew_moe.gating.config import build_gate
+from crew_moe.gating.examples import load_examples
+from crew_moe.strategies import STRATEGIES
 from tests.docs.blocks import DOCUMENTS, ROOT, Block, blocks, commands
 
 # Read when crewai is imported, so set before.
@@ -93,22 +97,61 @@ def test_python_of_a_document_runs_from_top_to_bottom(document: str, capsys: pyt
     assert capsys.readouterr().out or not blocks(document, "python")
 
 
+def _check_script(folder: Path, content: Any) -> None:
+    pytest.importorskip("summa")
+    from crew_moe.sim import load_script
+
+    assert load_script(content, load_registry(folder)).rules
+
+
+def _check_experts(folder: Path, content: Any) -> None:
+    registry = load_registry(folder)
+    assert all(name in registry for name in content["experts"])
+
+
+def _check_policy(folder: Path, _: Any) -> None:
+    registry = load_registry(folder)
+    policy = load_policy(folder, registry, STRATEGIES)
+    assert access_control(policy, registry) is not None
+    assert build_gate(policy.gate).checks
+
+
+def _check_routing(folder: Path, _: Any) -> None:
+    plan = load_plan(folder)
+    assert plan.tasks or plan.over_tasks or plan.default
+
+
+def _check_examples(folder: Path, _: Any) -> None:
+    assert load_examples(folder / "examples.yaml", load_registry())
+
+
+# By a key that tells what a block is: the name of its file, and what reads it.
+PLACES: Final[Mapping[str, tuple[str, Callable[[Path, Any], None]]]] = {
+    "rules": ("script.yaml", _check_script),
+    "experts": ("experts.yaml", _check_experts),
+    **dict.fromkeys(("budgets", "gate", "screening", "access"), ("policy.yaml", _check_policy)),
+    **dict.fromkeys(("default", "agents", "tasks"), ("routing.yaml", _check_routing)),
+}
+
+
 @pytest.mark.parametrize("block", _all("yaml"), ids=str)
 def test_yaml_is_valid_where_it_would_stand(block: Block, tmp_path: Path) -> None:
     content = yaml.safe_load(block.text)
-    if "rules" in content:
-        pytest.importorskip("summa")
-        from crew_moe.sim import load_script
+    otherwise = ("examples.yaml", _check_examples) if isinstance(content, list) else ("tasks.yaml", _check_routing)
+    name, check = (
+        next((PLACES[key] for key in content if key in PLACES), otherwise) if isinstance(content, dict) else otherwise
+    )
+    (tmp_path / name).write_text(block.text, encoding="utf-8")
 
-        assert load_script(content, load_registry()).rules
-    elif "experts" in content:
-        (tmp_path / "experts.yaml").write_text(block.text, encoding="utf-8")
-        assert load_registry(tmp_path)
-    else:
-        name = "routing.yaml" if {"default", "agents", "tasks"} & content.keys() else "tasks.yaml"
-        (tmp_path / name).write_text(block.text, encoding="utf-8")
-        plan = load_plan(tmp_path)
-        assert plan.tasks or plan.over_tasks or plan.default
+    check(tmp_path, content)
+
+
+@pytest.mark.parametrize("block", _all("cedar"), ids=str)
+def test_cedar_is_valid_where_it_would_stand(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "own.cedar").write_text(block.text, encoding="utf-8")
+
+    _check_policy(tmp_path, None)
 
 
 def test_documents_name_no_file_that_is_not_there() -> None:

@@ -1,20 +1,29 @@
-"""RUNBOOK.md leaves no command, option or environment variable out."""
+"""RUNBOOK.md leaves no command, option, environment variable, event, check or key of the guards out."""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 import typer
+from pydantic import BaseModel
 
+from crew_moe.catalog.schema import BudgetsEntry, LimitEntry, ScreeningEntry
 from crew_moe.cli.app import app
+from crew_moe.domain.screening import Action
+from crew_moe.gating.catalogue import CHECKS
+from crew_moe.gating.config import ApprovalEntry, GateEntry
 from crew_moe.settings import Settings
 from tests.docs.blocks import ROOT
+from tests.structure.source import python_files, tree
 
 RUNBOOK: Final = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
+EMITTERS: Final = {"emit", "_emit", "_warn", "_audit"}
+KEEPS_ROWS: Final = "budgets.py"  # its audit goes to the log alone
 SHARED: Final = {"--config", "--state", "--json", "--live", "--help"}
 
 
@@ -69,3 +78,42 @@ def test_section_names_no_option_that_does_not_exist() -> None:
 @pytest.mark.parametrize("field", Settings.model_fields)
 def test_environment_variable_is_explained(field: str) -> None:
     assert f"`CREW_MOE_{field.upper()}`" in RUNBOOK
+
+
+def _emitted() -> Iterator[str]:
+    """The names that are given to sinks, wherever the package does."""
+    for path in python_files("crew_moe"):
+        if path.name == KEEPS_ROWS:
+            continue
+        for node in ast.walk(tree(path)):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+                continue
+            name = node.args[0]
+            if node.func.attr in EMITTERS and isinstance(name, ast.Constant) and isinstance(name.value, str):
+                yield name.value
+
+
+def test_every_event_is_explained() -> None:
+    table = RUNBOOK.partition("## Events")[2].partition("\n## ")[0]
+    explained = {
+        name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+
+    assert explained == set(_emitted())
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_check_of_the_gate_is_explained(name: str) -> None:
+    assert re.search(rf"`{name}\b", RUNBOOK.partition("## The gate")[2].partition("\n### ")[0])
+
+
+@pytest.mark.parametrize("action", Action)
+def test_every_action_of_screening_is_explained(action: Action) -> None:
+    assert f"\n| `{action}` | " in RUNBOOK.partition("## Screening")[2]
+
+
+@pytest.mark.parametrize("entry", [BudgetsEntry, LimitEntry, ScreeningEntry, GateEntry, ApprovalEntry])
+def test_every_key_of_the_guards_is_shown(entry: type[BaseModel]) -> None:
+    shown = set(re.findall(r"\b\w+(?=:)", README + RUNBOOK)) | set(re.findall(r"`\w*\.?(\w+)`", README + RUNBOOK))
+
+    assert sorted(set(entry.model_fields) - shown) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
@@ -83,11 +83,11 @@ def test_batch_has_its_own_price_where_it_has_one() -> None:
     assert price(rates("2")).bill_nano(usage) == 20_000
 
 
-def test_scaling_scales_everything() -> None:
+def test_discount_is_on_everything() -> None:
     stepped = Tariff(rates=rates("2", "10", cached_input="1"), steps=(Step(above_tokens=5, rates=rates("4", "20")),))
 
     halved = Tariff(rates=rates("1", "5", cached_input="0.5"), steps=(Step(above_tokens=5, rates=rates("2", "10")),))
-    assert stepped.scaled(Decimal("0.5")) == halved
+    assert stepped.discounted(Decimal("0.5")) == halved
 
 
 def test_audio_and_images_are_foreseen_only_where_the_call_has_them() -> None:
@@ -114,6 +114,16 @@ def test_free_is_what_can_never_cost_anything(one: Price, free: bool) -> None:
     assert one.is_free is free
     everything = Bounds(input_tokens=MILLION, output_tokens=MILLION, audio=True, images=True)
     assert (one.worst_nano(everything) == 0) is free
+
+
+def test_callers_decimal_context_changes_nothing() -> None:
+    dear = price(rates("1.23456", "98.7654321", cached_input="0.123456789"))
+    usage, bounds = Usage(input_tokens=123_457, output_tokens=9_999, cached_tokens=4_321), Bounds(input_tokens=123_457)
+    exact = dear.bill_nano(usage), dear.output_room(10**12, bounds), dear.standard.discounted(Decimal("0.123"))
+
+    with localcontext(prec=2):
+        assert (dear.bill_nano(usage), dear.output_room(10**12, bounds)) == exact[:2]
+        assert dear.standard.discounted(Decimal("0.123")) == exact[2]
 
 
 def test_free_output_has_no_bound_once_the_input_is_paid() -> None:
@@ -171,13 +181,14 @@ def test_bill_is_between_its_cheapest_and_its_dearest_rate(price: Price, case: t
     assert tokens * min(named) * 1_000 <= price.bill_nano(usage) <= tokens * max(named) * 1_000 + len(named)
 
 
-@given(price=PRICES, left=st.integers(0, 10**8), tokens=TOKENS, audio=st.booleans(), images=st.booleans())
+@given(price=PRICES, tokens=TOKENS, answer=TOKENS, off=st.integers(-2, 2), audio=st.booleans(), images=st.booleans())
 def test_room_is_the_longest_answer_whose_worst_case_fits(
-    price: Price, left: int, tokens: int, audio: bool, images: bool
+    price: Price, tokens: int, answer: int, off: int, audio: bool, images: bool
 ) -> None:
     def worst(output: int) -> int:
         return price.worst_nano(Bounds(input_tokens=tokens, output_tokens=output, audio=audio, images=images))
 
+    left = worst(answer) + off
     room = price.output_room(left, Bounds(input_tokens=tokens, audio=audio, images=images))
 
     if room is None:

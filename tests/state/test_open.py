@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crew_moe.errors import InvalidInput, NotAvailable, StateError
+from crew_moe.errors import InvalidInput, StateError
 from crew_moe.state import open_log, open_state
 from crew_moe.state.memory.log import MemoryLog
 from crew_moe.state.memory.store import MemoryStore
@@ -74,13 +74,6 @@ def test_password_in_a_wrong_url_is_not_repeated() -> None:
         open_log("postgres://crew:hunter2@db/state")
 
     assert "hunter2" not in str(caught.value)
-
-
-@BOTH
-@pytest.mark.parametrize("url", ["redis://localhost:6379/0", "rediss://localhost"])
-def test_redis_is_named_as_not_available_yet(opens: Open, url: str) -> None:
-    with pytest.raises(NotAvailable, match="redis state"):
-        opens(url)
 
 
 @BOTH

@@ -1,0 +1,56 @@
+"""A process with a crew of its own: `python -m tests.acceptance.crew_child STATE BASE_URL CONFIG`.
+
+Says on stdout how its crew ended, `done` or the name of the error, and what it has cost.
+"""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from crewai import Agent, Crew, Task
+
+from crew_moe.crew import attach, report
+from crew_moe.domain.principal import Principal
+from crew_moe.errors import CrewMoEError
+from crew_moe.router import Router
+from tests.crew.guarded import lookup
+
+TENANT: Final = "acme"
+ROUTING: Final = "default: {tier: premium, max_output_tokens: 400}"
+
+
+def team_of(size: int) -> Crew:
+    """Agents with a tool that work side by side, and one that sums up."""
+    members = [
+        Agent(role=f"Analyst {index}", goal="Do it well", backstory="Years", tools=[lookup], max_iter=60)
+        for index in range(size)
+    ]
+    tasks = [
+        Task(name=f"part-{index}", description=f"Part {index}", expected_output="It", agent=one, async_execution=True)
+        for index, one in enumerate(members)
+    ]
+    return Crew(agents=members, tasks=[*tasks, Task(description="Sum up", expected_output="It", agent=members[0])])
+
+
+def ended(crew: Crew) -> CrewMoEError | None:
+    """Kick it off; the typed error that it ended with."""
+    try:
+        crew.kickoff()
+    except CrewMoEError as error:
+        return error
+    return None
+
+
+def main(state: str, base_url: str, config: str) -> tuple[str, Decimal]:
+    with Router.from_config(config, state=state, base_url=base_url) as router:
+        who = Principal(subject="ann", tenant=TENANT)
+        crew = attach(team_of(3), Path(config) / "routing.yaml", router=router, principal=who)
+        error = ended(crew)
+        return "done" if error is None else type(error).__name__, report(crew).cost_usd
+
+
+if __name__ == "__main__":
+    print(*main(*sys.argv[1:]))  # noqa: T201 - how the parent hears of it
