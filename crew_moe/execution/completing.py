@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -23,6 +23,12 @@ from crew_moe.ports import ChatRequest
 OPTIONS: Final = tuple(field.name for field in fields(ChatRequest) if field.name != "messages")
 
 
+# Each multiplies or raises what a call costs, behind the back of whoever put the money aside.
+DEARER: Final = frozenset({"best_of", "max_completion_tokens", "max_tokens", "n", "service_tier"})
+_ONCE: Final = frozenset({"best_of", "n"})
+CHEAPER_TIERS: Final = frozenset({"auto", "batch", "default", "flex"})
+
+
 def prepare(
     request: RoutingRequest, messages: Sequence[Mapping[str, Any]] | None, options: Mapping[str, Any]
 ) -> tuple[RoutingRequest, ChatRequest]:
@@ -35,6 +41,8 @@ def prepare(
     for name in options:
         if name not in OPTIONS:
             raise InvalidRequest(f"unknown option '{name}'", where="complete", value=name, allowed=OPTIONS)
+    for name in _passed_by(options.get("extra") or {}):
+        raise InvalidRequest(f"'{name}' would cost more than is put aside for the call", where="extra", value=name)
     if not messages and not request.text.strip():
         raise InvalidRequest("there is neither a text nor a message", where="messages")
     chat = ChatRequest(messages=tuple(messages or ({"role": "user", "content": request.text},)), **options)
@@ -49,6 +57,16 @@ def prepare(
         written = update.get("text", request.text)
         update["context_tokens"] = max(0, size_of(chat).estimate - len(written) // 4)
     return request.model_copy(update=update), chat
+
+
+def _passed_by(extra: Mapping[str, Any]) -> Iterator[str]:
+    """Fields of a call by which it would cost more than its budget knows."""
+    for name in sorted(DEARER & extra.keys()):
+        harmless = (
+            extra[name] in CHEAPER_TIERS if name == "service_tier" else extra[name] in (None, 1) and name in _ONCE
+        )
+        if not harmless:
+            yield name
 
 
 def route_of(

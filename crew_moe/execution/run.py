@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Self
 
-from crew_moe.domain.expert import Expert, Tier
+from crew_moe.domain.expert import Capability, Expert, Tier
 from crew_moe.domain.money import to_usd
 from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.policy import Limits
@@ -227,12 +227,7 @@ class Run:
         self._around.barrier.told(ask.expert, reply.limits, None)
         told = reply.usage != Usage()
         whole = reply if told else replace(reply, usage=estimated_usage(self._size, reply))
-        charge = (
-            ask.expert.bill_nano(whole.usage)
-            if told
-            # Nobody told what it took, so it is charged for as much as it can have been.
-            else worst_nano(ask.expert, self._size, output_bound(reply))
-        )
+        charge = ask.expert.bill_nano(whole.usage) if told else self._untold_nano(ask, reply)
         self._around.barrier.close(ask.clearance, charge_nano=charge, usage=whole.usage)
         detail = "; ".join(filter(None, (ask.clearance.note, "" if told else ESTIMATED)))
         self._row(ask.expert.expert_id, detail=detail, usage=whole.usage, ask=ask, charge_nano=charge)
@@ -245,6 +240,12 @@ class Run:
             unsettled_usd=to_usd(self._unsettled_nano),
             approved=ask.clearance.admission is not None and ask.clearance.admission.approval_id is not None,
         )
+
+    def _untold_nano(self, ask: Ask, reply: ChatReply) -> int:
+        """The charge where nobody told what a call took: as much as it can have been, hidden thoughts included."""
+        if Capability.REASONING in ask.expert.capabilities:
+            return ask.clearance.worst_nano
+        return worst_nano(ask.expert, self._size, output_bound(reply))
 
     def _fail(self, ask: Ask, failure: CallFailed, shown: int) -> None:
         error = failure.error_class

@@ -1,12 +1,13 @@
 """A process with a crew of its own: `python -m tests.acceptance.crew_child STATE BASE_URL CONFIG`.
 
-Says on stdout how its crew ended, `done` or the name of the error, and what it has cost.
+Says on stdout how its crew ended, `done` or the name of the error, and what it has cost. Then it ends at once, as a
+process does that is killed: calls that are under way are left to their leases.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from crew_moe.router import Router
 from tests.crew.guarded import lookup
 
 TENANT: Final = "acme"
+ENDED: Final = "ended:"
 ROUTING: Final = "default: {tier: premium, max_output_tokens: 400}"
 
 
@@ -44,13 +46,16 @@ def ended(crew: Crew) -> CrewMoEError | None:
     return None
 
 
-def main(state: str, base_url: str, config: str) -> tuple[str, Decimal]:
-    with Router.from_config(config, state=state, base_url=base_url) as router:
-        who = Principal(subject="ann", tenant=TENANT)
-        crew = attach(team_of(3), Path(config) / "routing.yaml", router=router, principal=who)
-        error = ended(crew)
-        return "done" if error is None else type(error).__name__, report(crew).cost_usd
+def main(state: str, base_url: str, config: str) -> None:
+    router = Router.from_config(config, state=state, base_url=base_url)
+    who = Principal(subject="ann", tenant=TENANT)
+    crew = attach(team_of(3), Path(config) / "routing.yaml", router=router, principal=who)
+    error = ended(crew)
+    how = "done" if error is None else type(error).__name__
+    sys.stdout.write(f"\n{ENDED} {how} {report(crew).cost_usd}\n")  # in one piece: other threads still talk
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    print(*main(*sys.argv[1:]))  # noqa: T201 - how the parent hears of it
+    main(*sys.argv[1:])

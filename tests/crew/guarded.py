@@ -92,7 +92,7 @@ def watched(ledger: Ledger, limit_usd: str, kind: str = "run") -> Iterator[list[
     done = threading.Event()
 
     def look() -> None:
-        while not done.is_set():
+        while not done.wait(0.0005):
             passed.extend(one for one in scopes(ledger, kind) if _carried(one) > Decimal(limit_usd))
 
     watcher = threading.Thread(target=look)

@@ -12,7 +12,7 @@ import pytest
 
 from crew_moe import Feedback, InvalidInput, RoutingRequest
 from crew_moe.clock import ManualClock
-from crew_moe.errors import NotAvailable
+from crew_moe.errors import InvalidRequest, NotAvailable
 from tests.router.given import decided, refused, router
 from tests.routing.given import NOW
 
@@ -93,3 +93,11 @@ def test_a_fork_does_not_inherit_a_held_lock() -> None:
 def test_completing_with_several_experts_is_refused_not_ignored(parallel: Any) -> None:
     with pytest.raises(NotAvailable, match="parallel"):
         router().complete(RoutingRequest(task_type="planning", text="plan it", parallel=parallel))
+
+
+@pytest.mark.parametrize(
+    "extra", [{"n": 3}, {"best_of": 2}, {"max_completion_tokens": 10**6}, {"service_tier": "priority"}]
+)
+def test_what_would_pass_the_reservation_is_refused(extra: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match="would cost more than is put aside"):
+        router().complete(RoutingRequest(task_type="planning", text="plan it"), extra=extra)
