@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -24,6 +25,7 @@ from crew_moe.telemetry.events import Recorder
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 OFFICER: Final = Operator(name="officer")
+_CITIES: Final = count()
 
 
 class Ruled(Protocol):
@@ -121,9 +123,9 @@ def lookup(city: str) -> str:
 
 
 def calling(sim: Any, expert_id: str, times: int, name: str = "lookup", **arguments: Any) -> None:
-    """Queue so many answers that call a tool."""
-    for index in range(times):
-        given = arguments or {"city": f"City {index}"}
+    """Queue so many answers that call a tool; without arguments about another city each time, as CrewAI wants it."""
+    for _ in range(times):
+        given = arguments or {"city": f"City {next(_CITIES)}"}
         sim.reply_with(expert_id, tool_calls=[{"name": name, "arguments": given}])
 
 
