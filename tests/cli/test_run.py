@@ -152,6 +152,34 @@ def test_failed_run_is_json_all_the_same(cli: Cli, one_task: Path, down: Path) -
     assert done.json["tasks"][0]["attempts"]
 
 
+def test_budget_of_the_run_leads_to_a_cheaper_expert(cli: Cli, one_task: Path) -> None:
+    tasks = one_task / "tasks.yaml"
+    tasks.write_text(tasks.read_text(encoding="utf-8").replace("{tier: fast}", "{tier: premium}"), encoding="utf-8")
+
+    plain = cli("run", "--config", one_task, "--json").json["tasks"][0]
+    tight = cli("run", "--config", one_task, "--budget", "0.002", "--json").json["tasks"][0]
+
+    assert (plain["tier"], tight["tier"]) != ("premium", "premium")
+    assert "over_budget" in {attempt["error"] for attempt in tight["attempts"]}
+    assert tight["cost_usd"] <= 0.002
+
+
+def test_budget_that_pays_for_nobody_ends_the_run(cli: Cli, one_task: Path) -> None:
+    done = cli("run", "--config", one_task, "--budget", "0.000000001", "--json")
+
+    assert done.code == 1
+    assert done.json["totals"]["cost_usd"] == 0
+    assert "budget" in done.err
+
+
+@pytest.mark.parametrize("amount", ["nan", "-1", "1e30", "much"])
+def test_budget_that_is_no_amount_is_refused(cli: Cli, amount: str) -> None:
+    done = cli("run", f"--budget={amount}")
+
+    assert (done.code, done.out) == (2, "")
+    assert f"--budget: '{amount}' is no amount of US$" in done.err
+
+
 def test_infeasible_task_ends_the_run_with_its_sentence(cli: Cli, one_task: Path) -> None:
     path = one_task / "tasks.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("{tier: fast}", "{min_quality: 0.99}"), encoding="utf-8")
