@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from crew_moe.domain.decision import Decision, Infeasible
     from crew_moe.domain.outcome import Completion, Feedback, Outcome
     from crew_moe.domain.policy import Policy
+    from crew_moe.domain.principal import Principal
     from crew_moe.domain.registry import Registry
     from crew_moe.domain.request import Parallel, RoutingRequest
     from crew_moe.errors import CrewMoEError, ExecutionFailed, InvalidInput, RefusedError
@@ -30,6 +31,7 @@ _HOMES = {
     "Outcome": "crew_moe.domain.outcome",
     "Parallel": "crew_moe.domain.request",
     "Policy": "crew_moe.domain.policy",
+    "Principal": "crew_moe.domain.principal",
     "RefusedError": "crew_moe.errors",
     "Registry": "crew_moe.domain.registry",
     "Router": "crew_moe.router",
@@ -48,6 +50,7 @@ __all__ = [
     "Outcome",
     "Parallel",
     "Policy",
+    "Principal",
     "RefusedError",
     "Registry",
     "Router",

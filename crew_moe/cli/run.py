@@ -94,14 +94,13 @@ def _kickoff(stage: Stage, material: Material, progress: Progress, budget: str |
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     from crew_moe.cli.run_view import Run
-    from crew_moe.crew import AgentFactory, attach, report
+    from crew_moe.crew import AgentFactory, report
 
     error: CrewMoEError | None = None
     output = None
     chatter = _chatter(material)
     with redirect_stdout(chatter), redirect_stderr(chatter):
-        crew = AgentFactory(stage.router).build_crew(material.folder)
-        attach(crew, material.folder, router=stage.router, budget_usd=budget)
+        crew = AgentFactory(stage.router, budget_usd=budget).build_crew(material.folder)
         crew.task_callback = progress.task_done
         progress.begin()
         try:

@@ -10,13 +10,14 @@ from crew_moe.errors import MissingExtra
 
 if TYPE_CHECKING:
     from crew_moe.crew.config import routing_schema
+    from crew_moe.crew.current import one_run
     from crew_moe.crew.factory import AgentFactory
     from crew_moe.crew.plan import load_plan
     from crew_moe.crew.reporting import CrewReport, report
     from crew_moe.crew.routed_llm import RoutedLLM
     from crew_moe.crew.wiring import attach
 
-__all__ = ["AgentFactory", "CrewReport", "RoutedLLM", "attach", "load_plan", "report", "routing_schema"]
+__all__ = ["AgentFactory", "CrewReport", "RoutedLLM", "attach", "load_plan", "one_run", "report", "routing_schema"]
 
 _HOMES: Final = {
     "AgentFactory": "factory",
@@ -24,6 +25,7 @@ _HOMES: Final = {
     "RoutedLLM": "routed_llm",
     "attach": "wiring",
     "load_plan": "plan",
+    "one_run": "current",
     "report": "reporting",
     "routing_schema": "config",
 }

@@ -16,12 +16,15 @@ from crew_moe.crew.call import Sampling
 from crew_moe.crew.dispatcher import Dispatcher
 from crew_moe.crew.models import AUTO, expert_of
 from crew_moe.crew.native import register_native
+from crew_moe.crew.payer import Payer
 from crew_moe.crew.plan import AGENTS_FILE, TASKS_FILE, RoutingPlan, load_plan
 from crew_moe.crew.routed_llm import RoutedLLM
 from crew_moe.crew.seat import Seat, SeatKind
 from crew_moe.crew.wiring import attach
 from crew_moe.domain.complaint import complaint
+from crew_moe.domain.principal import Principal
 from crew_moe.errors import ConfigError
+from crew_moe.ports import Amount
 from crew_moe.settings import read_settings
 
 if TYPE_CHECKING:
@@ -35,11 +38,22 @@ _NEEDS_PYTHON: Final = ("callback", "output_pydantic", "output_json", "converter
 
 
 class AgentFactory:
-    """Builds CrewAI agents whose models are routed. `tools` are those that YAML may name."""
+    """Builds CrewAI agents whose models are routed. `tools` are those that YAML may name, `principal` is who was
+    authenticated to run them, `budget_usd` what one kickoff of a crew may cost.
+    """
 
-    def __init__(self, router: Router, *, tools: Mapping[str, BaseTool] | None = None) -> None:
+    def __init__(
+        self,
+        router: Router,
+        *,
+        tools: Mapping[str, BaseTool] | None = None,
+        principal: Principal | None = None,
+        budget_usd: Amount | None = None,
+    ) -> None:
         self._router = router
         self._tools = dict(tools or {})
+        self._principal = principal
+        self._budget_usd = budget_usd
 
     def build(self, config_dir: str | Path) -> dict[str, Agent]:
         """Agents by their name in agents.yaml, each with a routed model; tasks.yaml routes their tasks by name.
@@ -50,7 +64,8 @@ class AgentFactory:
         plan = load_plan(folder)
         plan.check(self._router.registry, self._router.policy)
         register_native(self._router.executor.client)
-        dispatcher = Dispatcher(self._router, plan, tasks=tuple)
+        payer = Payer.of(self._router, self._principal, self._budget_usd)
+        dispatcher = Dispatcher(self._router, plan, tasks=tuple, payer=payer)
         entries = read_mapping(folder / AGENTS_FILE)
         return {name: self._agent(name, entry, folder / AGENTS_FILE, dispatcher) for name, entry in entries.items()}
 
@@ -66,7 +81,7 @@ class AgentFactory:
                 task.interpolate_inputs_and_add_conversation_history(inputs)
             for agent in crew.agents:
                 agent.interpolate_inputs(inputs)
-        return attach(crew, folder, router=self._router)
+        return attach(crew, folder, router=self._router, principal=self._principal, budget_usd=self._budget_usd)
 
     def _agent(self, name: str, entry: Any, file: Path, dispatcher: Dispatcher) -> Agent:
         fields = _fields(entry, _AGENT_KEYS, file, name)

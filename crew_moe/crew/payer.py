@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from crew_moe.crew.current import run_now
 from crew_moe.crew.order import Order
 from crew_moe.domain.budget import Ceiling, ScopeKind
-from crew_moe.domain.money import to_usd
+from crew_moe.domain.money import parse_usd, to_nano, to_usd
 from crew_moe.domain.principal import Principal
 from crew_moe.execution.errand import NO_LIMITS, Errand, errand_of, scope_of
+from crew_moe.ports import Amount
 
 if TYPE_CHECKING:
     from crew_moe.router import Router
@@ -24,6 +25,12 @@ class Payer:
     router: Router
     principal: Principal | None = None
     budget_nano: int | None = None
+
+    @classmethod
+    def of(cls, router: Router, principal: Principal | None, budget_usd: Amount | None) -> Self:
+        """Raises InvalidInput for what is no amount."""
+        limit = None if budget_usd is None else to_nano(parse_usd(budget_usd, where="budget_usd"))
+        return cls(router=router, principal=principal, budget_nano=limit)
 
     def errand(self, order: Order) -> Errand:
         """The errand of one call."""

@@ -22,7 +22,6 @@ from crew_moe.crew.routed_crew import RoutedCrew, routed_class
 from crew_moe.crew.routed_llm import RoutedLLM
 from crew_moe.crew.seat import Seat, SeatKind
 from crew_moe.crew.unrouted import install
-from crew_moe.domain.money import parse_usd, to_nano
 from crew_moe.domain.principal import Principal
 from crew_moe.ports import Amount
 from crew_moe.settings import read_settings
@@ -51,8 +50,7 @@ def attach(
     CREW_MOE_DISABLED=1 the crew keeps its models, and its calls still pass the gate. Raises ConfigError and
     NotAvailable before anything is changed.
     """
-    budget_nano = None if budget_usd is None else to_nano(parse_usd(budget_usd, where="budget_usd"))
-    payer = Payer(router=router, principal=principal, budget_nano=budget_nano)
+    payer = Payer.of(router, principal, budget_usd)
     if read_settings().disabled:
         _dispatch(crew, load_plan(None), Journal(), payer)
         return crew

@@ -59,16 +59,18 @@ class Cashier:
             return Refusal(
                 scope=errand.scopes[0], limit=None, available=Decimal(0), reason=RefusalReason.CLOSED, retry_at=None
             )
-        if isinstance(found, Reservation):
-            self._look(found.standings)
         return found
 
     def settle(self, reservation: Reservation | None, nano: int) -> None:
         """Charge what the call has cost; the rest is free again. A ledger that lost the reservation is charged anew."""
         if reservation is not None:
             settled = self._after(reservation, lambda: self._settled(reservation, nano))
-            if settled is not None and settled.overrun_usd:
+            if settled is None:
+                return
+            if settled.overrun_usd:
                 self.sink.emit("budget_overrun", scopes=reservation.scopes, overrun_usd=str(settled.overrun_usd))
+            # Looked at here and not before the call: the worst case of one call may be much of a small budget.
+            self._look(settled.standings)
 
     def _settled(self, reservation: Reservation, nano: int) -> Settlement:
         try:

@@ -12,7 +12,7 @@ from crew_moe.screening.language import language_detector
 
 
 class ForeignLanguage:
-    """Implements ports.Detector. `expected` holds ISO 639-1 codes; a text too short to tell is in none of the others."""
+    """Implements ports.Detector. `expected` holds ISO 639-1 codes; a text too short to tell is no foreign one."""
 
     concern: Final = Concern.LANGUAGE
 

@@ -99,8 +99,7 @@ def open_meters(url: str) -> Meters:
 
 
 def open_approvals(url: str) -> Approvals:
-    """The questions to people behind `url`; forms and errors as in `open_state`, and one file or server may serve all.
-    """
+    """The questions to people behind `url`; forms and errors as in `open_state`, one file or server may serve all."""
     if url.startswith(_REDIS):
         from crew_moe.state.redis.approvals import RedisApprovals
 

@@ -6,9 +6,26 @@ import logging
 import sys
 from collections import deque
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from crew_moe.errors import InvalidInput
+
+ALARMS: Final = frozenset(
+    {
+        "approver_failed",
+        "budget_burn_rate",
+        "budget_overrun",
+        "budget_soft_limit",
+        "charge_not_written",
+        "cost_not_charged",
+        "gate_store_failed",
+        "ledger_lost",
+        "meters_lost",
+        "screening_failed",
+        "state_lost",
+    }
+)
+"""Events that somebody should look at: they are written at the level of warnings, which is shown by default."""
 
 
 def log_setup(*, debug: bool = False) -> dict[str, Any]:
@@ -42,8 +59,9 @@ class LogSink:
     """
 
     def emit(self, event: str, /, **fields: Any) -> None:
+        level = logging.WARNING if event in ALARMS else logging.INFO
         try:
-            self._log.info(event, **fields)
+            self._log.log(level, event, **fields)
         except (OSError, ValueError, TypeError, InvalidInput):  # a closed stream, an unprintable field, a wrong level
             return
 

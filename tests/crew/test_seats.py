@@ -132,7 +132,9 @@ def test_attaching_twice_is_attaching_once(crew: Crew, router: Router, sim: Simu
     assert type(crew).__mro__.count(Crew) == 1
 
 
-def test_disabled_routing_leaves_the_crews_models_alone(crew: Crew, router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disabled_routing_leaves_the_crews_models_alone(
+    crew: Crew, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CREW_MOE_DISABLED", "1")
     held = crew.agents[0].llm
     assert attach(crew, router=router) is crew

@@ -76,26 +76,33 @@ def test_a_ledger_lost_after_the_call_leaves_the_charge_to_the_lease(
 def test_soft_limit_is_told_once_in_each_window() -> None:
     clock = ManualClock(NOON)
     on = cashier(clock)
-    for _ in range(3):
-        on.release(reserved(on, 800))
+    for nano in (800, 50, 50):
+        on.settle(reserved(on, nano), nano)
     assert events(on) == ["budget_soft_limit"]
 
     clock.advance(86_400.0)
-    reserved(on, 800)
+    on.settle(reserved(on, 800), 800)
     assert events(on) == ["budget_soft_limit"] * 2
 
 
 def test_spending_faster_than_the_window_passes_is_told() -> None:
     clock = ManualClock(NOON.replace(hour=4))
     on = cashier(clock)
-    reserved(on, 300)
+    on.settle(reserved(on, 300), 300)
 
     assert events(on) == ["budget_burn_rate"]
 
 
 def test_spending_at_the_windows_own_pace_is_nobodys_business() -> None:
     on = cashier(ManualClock(NOON))
-    reserved(on, 450)
+    on.settle(reserved(on, 450), 450)
+
+    assert events(on) == []
+
+
+def test_the_worst_case_of_a_call_under_way_is_no_alarm() -> None:
+    on = cashier()
+    on.settle(reserved(on, 950), 10)
 
     assert events(on) == []
 
