@@ -15,13 +15,12 @@ from crewai import Agent, Crew, Task
 
 from crew_moe.crew import attach, report
 from crew_moe.domain.principal import Principal
-from crew_moe.errors import CrewMoEError
 from crew_moe.router import Router
-from tests.crew.guarded import lookup
+from tests.crew.guarded import ends, lookup
 
 TENANT: Final = "acme"
 ENDED: Final = "ended:"
-ROUTING: Final = "default: {tier: premium, max_output_tokens: 400}"
+ROUTING: Final = "default: {tier: premium, requires: [tools], max_output_tokens: 400}"
 
 
 def team_of(size: int) -> Crew:
@@ -37,20 +36,11 @@ def team_of(size: int) -> Crew:
     return Crew(agents=members, tasks=[*tasks, Task(description="Sum up", expected_output="It", agent=members[0])])
 
 
-def ended(crew: Crew) -> CrewMoEError | None:
-    """Kick it off; the typed error that it ended with."""
-    try:
-        crew.kickoff()
-    except CrewMoEError as error:
-        return error
-    return None
-
-
 def main(state: str, base_url: str, config: str) -> None:
     router = Router.from_config(config, state=state, base_url=base_url)
     who = Principal(subject="ann", tenant=TENANT)
     crew = attach(team_of(3), Path(config) / "routing.yaml", router=router, principal=who)
-    error = ended(crew)
+    error = ends(crew)
     how = "done" if error is None else type(error).__name__
     sys.stdout.write(f"\n{ENDED} {how} {report(crew).cost_usd}\n")  # in one piece: other threads still talk
     sys.stdout.flush()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -18,14 +19,15 @@ os.environ.setdefault("CREWAI_STORAGE_DIR", tempfile.mkdtemp(prefix="crew-moe-te
 
 from crew_moe.crew import attach, report
 from crew_moe.crew.refusals import TaskFailed, TaskRefused
+from crew_moe.domain.expert import Capability
 from crew_moe.execution import cashier
 from crew_moe.ports import Ledger
 from crew_moe.router import Router
-from crew_moe.sim import simulate
+from crew_moe.sim import Simulation, simulate
 from crew_moe.state import open_ledger
 from crew_moe.telemetry.events import Recorder
-from tests.acceptance.crew_child import ENDED, ROUTING, TENANT, ended, team_of
-from tests.crew.guarded import scopes, watched
+from tests.acceptance.crew_child import ENDED, ROUTING, TENANT, team_of
+from tests.crew.guarded import calling, ends, scopes, watched
 from tests.waiting import until
 
 pytestmark = pytest.mark.accept
@@ -47,6 +49,16 @@ def storm(seed: int, share: float = 0.4) -> dict[str, Any]:
     rng = Random(seed)
     struck = (number for number in range(1, CALLS) if rng.random() < share)
     return {"rules": [{"error": rng.choice(FAULTS), "from_call": one, "to_call": one} for one in struck]}
+
+
+@contextmanager
+def storming(seed: int) -> Iterator[Simulation]:
+    """Providers in a storm, whose experts call tools."""
+    with simulate(storm(seed), speed=0) as running:
+        for expert in running.registry:
+            if Capability.TOOLS in expert.capabilities:
+                calling(running, expert.expert_id, 4)
+        yield running
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -86,24 +98,17 @@ def test_a_run_never_passes_its_budget_whatever_fails(
 ) -> None:
     monkeypatch.setattr(cashier, "GRACE_S", 0.2)
     with (
-        simulate(storm(seed), speed=0) as sim,
+        storming(seed) as sim,
         Router.from_config(config, state=state, base_url=sim.base_url, sink=Recorder()) as router,
     ):
         crew = attach(team_of(AGENTS), config / "routing.yaml", router=router, budget_usd=LIMIT)
         with watched(reader, LIMIT) as passed:
-            error = ended(crew)
+            error = ends(crew)
             until(lambda: adds_up(reader, report(crew).cost_usd))  # once the other agents' leases have ended
     (scope,) = scopes(reader)
     assert passed == []
     assert error is None or isinstance(error, TaskFailed | TaskRefused)
     assert (scope.limit_usd, scope.overrun_usd) == (Decimal(LIMIT), Decimal(0))
-    print(
-        "FIG",
-        scope.settled_usd,
-        type(error).__name__,
-        len(sim.requests),
-        sum(any(m["role"] == "tool" for m in r.messages) for r in sim.requests),
-    )
     assert 0 < scope.settled_usd <= Decimal(LIMIT)
     assert any(request.fault for request in sim.requests)
 
@@ -119,11 +124,10 @@ def side_by_side(count: int, *arguments: str) -> list[tuple[str, Decimal]]:
 
 def test_processes_share_the_limit_of_their_tenant(state: str, config: Path, reader: Ledger) -> None:
     reader.set_limit(f"tenant:{TENANT}", usd=LIMIT, window="month")
-    with simulate(storm(4), speed=0) as sim, watched(reader, LIMIT, "tenant") as passed:
+    with storming(4) as sim, watched(reader, LIMIT, "tenant") as passed:
         told = side_by_side(2, state, str(sim.base_url), str(config))
     assert passed == []
     assert {how for how, _ in told} <= {"done", "TaskFailed", "TaskRefused"}
     (scope,) = scopes(reader, "tenant")
     spent = scope.settled_usd + scope.reserved_usd
-    print("FIG", told, spent)
     assert sum((cost for _, cost in told), Decimal(0)) <= spent <= Decimal(LIMIT)

@@ -12,18 +12,24 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from crewai import Crew
 from crewai.tools import tool
 
 from crew_moe.clock import ManualClock
 from crew_moe.domain.approval import Approval
 from crew_moe.domain.budget import ScopeStatus
 from crew_moe.domain.principal import Principal
+from crew_moe.domain.usage import Usage
+from crew_moe.errors import CrewMoEError
 from crew_moe.gating.approval import Desk, Operator
 from crew_moe.ports import Ledger
 from crew_moe.router import Router
+from crew_moe.sim import Simulation
 from crew_moe.telemetry.events import Recorder
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+Make = Callable[..., Any]
+
 OFFICER: Final = Operator(name="officer")
 _CITIES: Final = count()
 
@@ -122,11 +128,35 @@ def lookup(city: str) -> str:
     return f"{city}: 4 million"
 
 
-def calling(sim: Any, expert_id: str, times: int, name: str = "lookup", **arguments: Any) -> None:
+def calling(sim: Simulation, expert_id: str, times: int, name: str = "lookup", **arguments: Any) -> None:
     """Queue so many answers that call a tool; without arguments about another city each time, as CrewAI wants it."""
     for _ in range(times):
         given = arguments or {"city": f"City {next(_CITIES)}"}
         sim.reply_with(expert_id, tool_calls=[{"name": name, "arguments": given}])
 
 
-Make = Callable[..., Any]
+def answering(sim: Simulation, expert_id: str, times: int, *, tokens: int) -> None:
+    """Queue so many answers of a known price."""
+    for _ in range(times):
+        sim.reply_with(expert_id, "Done.", usage=Usage(input_tokens=400, output_tokens=tokens))
+
+
+def solo_of(agent: Make, task: Make, **fields: Any) -> Crew:
+    """A crew of one agent and one task."""
+    member = agent(**fields)
+    return Crew(agents=[member], tasks=[task("only", member)])
+
+
+def spent(router: Router, kind: str = "run") -> Decimal:
+    """What all scopes of a kind have settled and hold."""
+    found = scopes(router.guards.ledger, kind)
+    return sum((one.settled_usd + one.reserved_usd + one.overrun_usd for one in found), Decimal(0))
+
+
+def ends(crew: Crew) -> Exception | None:
+    """Kick it off; the typed error that it ended with."""
+    try:
+        crew.kickoff()
+    except CrewMoEError as error:
+        return error
+    return None

@@ -139,6 +139,18 @@ def test_nothing_is_spent_while_the_ledger_is_lost(mortal_redis: RedisServer, re
     assert events(remote, "ledger_lost")
 
 
+def test_experts_without_a_price_go_on_even_where_overdrafts_are_denied(
+    mortal_redis: RedisServer, tmp_path: Path, sim: Simulation, quiet: Any
+) -> None:
+    del quiet
+    policy = "budgets: {on_exhausted: deny}"
+    with ruled(tmp_path, policy, base_url=sim.base_url, state=mortal_redis.url, clock=SystemClock()) as on:
+        mortal_redis.kill()
+        request = asked(pin="gpt-4o", fallbacks=["local/extractive"], tenant="acme")
+        assert answered(on, request).expert_id == "local/extractive"
+        mortal_redis.start()
+
+
 def test_calls_are_paid_again_once_the_ledger_is_back(mortal_redis: RedisServer, remote: Router) -> None:
     before = answered(remote, PAID)
     mortal_redis.kill()

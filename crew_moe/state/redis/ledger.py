@@ -13,13 +13,14 @@ that nobody alive remembers goes unnoticed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from secrets import token_hex
-from typing import Final, NamedTuple
+from typing import Final
 
 from crew_moe.domain.budget import (
     Ceiling,
     OpenCharge,
+    Phase,
     Refusal,
     Reservation,
     ScopeStatus,
@@ -27,28 +28,23 @@ from crew_moe.domain.budget import (
     Window,
     scope_kind,
 )
-from crew_moe.domain.money import MAX_USD, NANO, parse_usd, to_usd
+from crew_moe.domain.money import NANO, parse_usd, to_usd
 from crew_moe.errors import InvalidInput, UnknownReservation
 from crew_moe.ports import Amount, Clock
 from crew_moe.state import ledger_input as given
 from crew_moe.state.accounts import MAX_CARRIED
 from crew_moe.state.redis import ledger_rows as rows
-from crew_moe.state.redis.connection import PREFIX, Value
+from crew_moe.state.redis import ledger_words as words
+from crew_moe.state.redis.connection import PREFIX
 from crew_moe.state.redis.durability import require_durable
-from crew_moe.state.redis.ledger_rows import Rows, limbs
+from crew_moe.state.redis.ledger_rows import Answer
 from crew_moe.state.redis.ledger_scripts import ledger_script
+from crew_moe.state.redis.ledger_words import Mark
 from crew_moe.state.redis.line import Line
 
-ROOT: Final = PREFIX + "{budget}:"
+ROOT: Final = (PREFIX + "{budget}:").encode()
+HEAD: Final = words.account_keys(ROOT, ())
 ID_BYTES: Final = 16
-
-
-class Mark(NamedTuple):
-    """What a client saw last: the ledger's epoch, its sequence and its time in microseconds."""
-
-    epoch: str
-    sequence: int
-    us: int
 
 
 class RedisLedger:
@@ -62,15 +58,15 @@ class RedisLedger:
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
         self._clock = clock
         self._line = Line(url, require_durable)
-        self._mark = Mark(token_hex(ID_BYTES), 0, 0)
-        self._ask("open")
+        self._mark = Mark(_new_id().encode(), 0, 0)
+        self._ask("open", HEAD)
 
     def set_limit(self, scope: str, *, usd: Amount | None, window: Window | str | None = None) -> ScopeStatus:
-        amount = ("", "") if usd is None else limbs(given.nano_of(usd))
-        return self._limit(scope, "set", amount, "" if window is None else given.window_of(window))
+        nano = None if usd is None else given.nano_of(usd)
+        return self._limit(scope, nano, words.window(None if window is None else given.window_of(window)))
 
     def top_up(self, scope: str, *, usd: Amount) -> ScopeStatus:
-        return self._limit(scope, "raise", limbs(given.nano_of(usd)), "")
+        return self._limit(scope, given.nano_of(usd), b"raise")
 
     def reserve(
         self,
@@ -96,18 +92,18 @@ class RedisLedger:
         return self._reserve(given.order_of(scopes, usd, lease_s, ceilings, note))
 
     def settle(self, reservation_id: str, *, usd: Amount) -> Settlement:
-        return self._finish(reservation_id, "settled", given.nano_of(usd))
+        return self._finish(reservation_id, Phase.SETTLED, given.nano_of(usd))
 
     def release(self, reservation_id: str) -> Settlement:
-        return self._finish(reservation_id, "released", 0)
+        return self._finish(reservation_id, Phase.RELEASED, 0)
 
     def renew(self, reservation_id: str, *, lease_s: float = 60.0) -> Reservation:
         key, lease = given.reservation_key(reservation_id), given.lease_of(lease_s)
-        verdict, found = self._ask("renew", key, rows.duration_us(lease))
-        if verdict == "unknown":
+        found = self._ask("renew", _record_keys(key), key.encode(), words.lease(lease))
+        if found.verdict == "unknown":
             raise UnknownReservation(key)
-        if verdict == "ended":
-            why = f"reservation '{key}' can't be renewed: it is {next(found)}"
+        if found.verdict == "ended":
+            why = f"reservation '{key}' can't be renewed: it is {rows.record_of(found.rest).phase}"
             raise InvalidInput(why, where="reservation_id")
         return rows.renewed(found, key)
 
@@ -122,72 +118,77 @@ class RedisLedger:
     ) -> Settlement:
         key = given.charge_key(charge_id)
         order = given.order_of(scopes, (usd,), given.MAX_LEASE_S, ceilings, note)
-        places = rows.with_ceilings(order.scopes, order.ceilings)
-        verdict, found = self._ask("charge", key, *limbs(order.nanos[0]), order.note, *places)
-        if verdict == "full":
-            raise _too_much(next(found))
+        asked = words.amounts(order.nanos[0]), words.ceilings(order.scopes, order.ceilings)
+        keys, names = words.account_keys(ROOT, order.scopes), words.names(order.scopes, order.note)
+        found = self._ask("charge", keys, *asked, names, key.encode())
+        if found.verdict == "full":
+            raise _too_much(found)
         return rows.settlement(found, key)
 
     def status(self, scope: str) -> ScopeStatus:
         scope_kind(scope)
-        return rows.statuses(self._ask("status", scope)[1])[0]
+        return rows.statuses(self._ask("status", words.account_keys(ROOT, (scope,))))[0]
 
     def statuses(self) -> Sequence[ScopeStatus]:
-        return tuple(sorted(rows.statuses(self._ask("status")[1]), key=lambda status: status.scope))
+        return tuple(sorted(rows.statuses(self._ask("status", HEAD)), key=lambda status: status.scope))
 
     def open_charges(self, scope: str | None = None) -> Sequence[OpenCharge]:
-        return tuple(rows.open_charges(self._ask("open_charges", *_chosen(scope))[1]))
+        return rows.open_charges(self._ask("open_charges", _chosen(scope)).rest)
 
     def reconcile(self, scope: str | None = None) -> Sequence[ScopeStatus]:
         """Lift the block of one scope, or of all, and without a scope open a ledger that lost data; the scopes that
         may be reserved in again.
         """
-        found = rows.statuses(self._ask("reconcile", token_hex(ID_BYTES), *_chosen(scope))[1])
+        found = rows.statuses(self._ask("reconcile", _chosen(scope), _new_id().encode()))
         return tuple(sorted(found, key=lambda status: status.scope))
 
     def close(self) -> None:
         self._line.close()
 
-    def _limit(self, scope: str, how: str, amount: tuple[str, str], window: str) -> ScopeStatus:
+    def _limit(self, scope: str, nano: int | None, how: bytes) -> ScopeStatus:
         scope_kind(scope)
-        verdict, found = self._ask("limit", scope, how, *amount, window, str(MAX_USD))
-        if verdict == "unlimited":
+        found = self._ask("limit", words.account_keys(ROOT, (scope,)), words.limit(nano), how)
+        if found.verdict == "unlimited":
             raise InvalidInput(f"'{scope}' has no limit of its own that could be raised", where="scope")
-        if verdict == "large":
-            parse_usd(to_usd(int(next(found))), where="usd")
+        if found.verdict == "large":
+            parse_usd(to_usd(rows.amount(found.rest)), where="usd")
         return rows.statuses(found)[0]
 
     def _reserve(self, order: given.Order) -> tuple[Reservation, ...] | Refusal:
-        ids = [token_hex(ID_BYTES) for _ in order.nanos]
-        amounts = [word for one, nano in zip(ids, order.nanos, strict=True) for word in (one, *limbs(nano))]
-        places = rows.with_ceilings(order.scopes, order.ceilings)
-        lease = rows.duration_us(order.lease)
-        verdict, found = self._ask("reserve", lease, order.note, len(ids), *amounts, *places)
-        if verdict == "full":
-            raise _too_much(next(found))
-        if verdict == "refused":
-            return rows.refusal(next(found))
-        return rows.reservations(found, ids, order.nanos, order.scopes)
+        scopes, nanos, lease, ceilings, note = order
+        ids = [_new_id() for _ in nanos]
+        found = self._ask(
+            "reserve",
+            words.account_keys(ROOT, scopes),
+            words.lease(lease) + words.amounts(*nanos),
+            words.ceilings(scopes, ceilings),
+            words.names(scopes, note),
+            *[one.encode() for one in ids],
+        )
+        if found.verdict == "ok":
+            return rows.reservations(found, ids, nanos, scopes, lease)
+        if found.verdict == "full":
+            raise _too_much(found)
+        return rows.refusal(found)
 
-    def _finish(self, reservation_id: str, ending: str, nano: int) -> Settlement:
+    def _finish(self, reservation_id: str, phase: Phase, nano: int) -> Settlement:
         key = given.reservation_key(reservation_id)
-        verdict, found = self._ask("finish", key, ending, *limbs(nano))
-        if verdict == "unknown":
+        found = self._ask("finish", _record_keys(key), key.encode(), words.ending(phase, nano))
+        if found.verdict == "unknown":
             raise UnknownReservation(key)
-        if verdict == "full":
-            raise _too_much(next(found))
+        if found.verdict == "full":
+            raise _too_much(found)
         return rows.settlement(found, key)
 
-    def _ask(self, name: str, *words: Value) -> tuple[str, Rows]:
-        """Run a script: its verdict, and the rows after it. A script that had many leases to end is called again."""
-        now = "" if self._clock is None else rows.moment_us(self._clock.now())
+    def _ask(self, name: str, keys: tuple[bytes, ...], *told: bytes) -> Answer:
+        """Run a script; one that had many leases to end is called again."""
+        clock_us = 0 if self._clock is None else words.microseconds(self._clock.now())
         while True:
-            answer = self._line.run(ledger_script(name), (ROOT,), (*self._mark, now, *words))
-            first, *found = answer.split("\n")
-            epoch, sequence, us, verdict = first.split(" ")
-            self._remember(Mark(epoch, int(sequence), int(us)))
-            if verdict != "again":
-                return verdict, iter(found)
+            data = self._line.call(ledger_script(name), keys, (words.mark(self._mark, clock_us), *told))
+            found = rows.answer(data)
+            self._remember(found.mark)
+            if found.verdict != "again":
+                return found
 
     def _remember(self, mark: Mark) -> None:
         """Threads may hear in another order than Redis spoke; the highest of one epoch counts."""
@@ -195,13 +196,22 @@ class RedisLedger:
             self._mark = mark
 
 
-def _too_much(scope: str) -> InvalidInput:
-    return InvalidInput(f"'{scope}' would carry more than {MAX_CARRIED // NANO:,} US$", where="usd")
+def _new_id() -> str:
+    return os.urandom(ID_BYTES).hex()
 
 
-def _chosen(scope: str | None) -> tuple[str, ...]:
-    """No word for all scopes."""
+def _record_keys(key: str) -> tuple[bytes, ...]:
+    """The keys of the head and of one record."""
+    return (*HEAD, ROOT + b"record:" + key.encode())
+
+
+def _chosen(scope: str | None) -> tuple[bytes, ...]:
+    """The keys of the head and of one account, or no account for all."""
     if scope is None:
-        return ()
+        return HEAD
     scope_kind(scope)
-    return (scope,)
+    return words.account_keys(ROOT, (scope,))
+
+
+def _too_much(found: Answer) -> InvalidInput:
+    return InvalidInput(f"'{found.rest.decode()}' would carry more than {MAX_CARRIED // NANO:,} US$", where="usd")

@@ -14,12 +14,13 @@ _CONSTANTS: Final = re.compile(r"^local ([A-Z_, ]+) = ([\w, '<]+?)(?: --.*)?\n",
 
 @cache
 def ledger_script(name: str) -> Script:
-    """What all scripts of the ledger begin with, and the text of this one; its constants written out.
+    """What all scripts of the ledger begin with, the function `books`, and the text of this one.
 
-    For each local that a function captures Lua 5.1 walks a list of those captured before, and does so whenever a
-    script is run: fifty constants made for a quarter of a call.
+    Constants are written out: for each local that a function captures Lua 5.1 walks a list of those captured before.
     """
-    text = "".join(script(part).text for part in ("ledger", "ledger_seldom", f"ledger_{name}"))
+    books = "".join(script(part).text for part in ("ledger_accounts", "ledger_leases"))
+    body = script(f"ledger_{name}").text
+    text = f"{script('ledger').text}local function books()\n{books}return own\nend\n{body}"
     values: dict[str, str] = {}
     for names, stands_for in _CONSTANTS.findall(text):
         values |= zip(names.split(", "), stands_for.split(", "), strict=True)

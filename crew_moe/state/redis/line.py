@@ -1,34 +1,78 @@
 """A connection for scripts that run around every call of a model: what Connection promises, at half the price.
 
-For each command redis-py borrows a socket from a pool, packs argument by argument and looks up callbacks, which takes
-longer than Redis takes for the script. Here idle sockets stand in a list, and a command is packed in one go.
+For each command redis-py borrows a socket from a pool, packs argument by argument, and has the system asked twice
+whether the socket is ready, which all together takes longer than Redis takes for the script. Here redis-py opens the
+sockets, and then they stand in a list: a command is packed in one go, and whoever reads simply waits.
 """
 
 from __future__ import annotations
 
+import select
+import socket
+import ssl
+import struct
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final
 
-from crew_moe.state.redis.connection import Connection, Script, Value
+from crew_moe.state.redis.connection import ANSWER_S, Connection, Script
+
+AT_ONCE: Final = 65_536  # bytes
+_PATIENCE: Final = struct.pack("@ll", int(ANSWER_S), int(ANSWER_S % 1 * 1e6))
 
 Ask = Callable[..., Any]
 
 
-class Socket(Protocol):
-    """What is used of a connection of redis-py."""
+class Wire:
+    """One open socket, for one thread at a time. Raises OSError; TimeoutError where no answer comes in time."""
 
-    def send_packed_command(self, command: Sequence[bytes]) -> None: ...
+    __slots__ = ("_connection", "_poll", "_socket")
 
-    def read_response(self) -> Any: ...
+    def __init__(self, connection: Any) -> None:
+        """Takes over the socket of a connection of redis-py, which has said hello on it."""
+        self._connection = connection
+        self._socket: socket.socket = connection._sock
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        if not isinstance(self._socket, ssl.SSLSocket):  # waits in the system; by itself Python asks before each step
+            self._socket.settimeout(None)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _PATIENCE)
 
-    def can_read(self) -> bool: ...
+    def ask(self, *words: bytes) -> tuple[bytes, bytes]:
+        """A command that is answered by one string: the first line of the answer, maybe an error, and the string."""
+        parts = [part for word in words for part in (b"$%d" % len(word), word)]
+        self._socket.sendall(b"*%d\r\n%b\r\n" % (len(words), b"\r\n".join(parts)))
+        data = self._more(b"")
+        while (start := data.find(b"\r\n") + 2) < 2:
+            data = self._more(data)
+        line = data[: start - 2]
+        if line[:1] != b"$":
+            return line, b""
+        end = start + int(line[1:])
+        while len(data) < end + 2:
+            data = self._more(data)
+        return line, data[start:end]
 
-    def disconnect(self) -> None: ...
+    def is_quiet(self) -> bool:
+        """Whether it is open, and nothing waits to be read from it."""
+        return not self._poll.poll(0)
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+    def _more(self, data: bytes) -> bytes:
+        try:
+            got = self._socket.recv(AT_ONCE)
+        except BlockingIOError as late:
+            raise TimeoutError from late
+        if not got:
+            raise ConnectionResetError("the server hung up")
+        return data + got
 
 
 class Line(Connection):
-    """A Connection whose `run` is quick. Each new socket is passed to `greet` before it is used, which may raise
+    """A Connection with a quick way to `call`. Each new socket is passed to `greet` before it is used, which may raise
     StateError when the server is not what it should be.
     """
 
@@ -38,66 +82,63 @@ class Line(Connection):
 
     def begin_anew(self) -> None:
         super().begin_anew()
-        self._pool: Any = self._client.connection_pool
-        self._idle: list[Socket] = []
+        self._idle: list[Wire] = []
 
-    def run(self, script: Script, keys: Sequence[str], args: Sequence[Value] = ()) -> Any:
+    def call(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> bytes:
+        """As `run`, from bytes to bytes."""
         self._check()
         try:
-            socket = self._take()
+            wire = self._take()
             try:
-                answer = _run(socket, script, (len(keys), *keys, *args), self._errors.NoScriptError)
+                line, answer = _call(wire, script, (b"%d" % len(keys), *keys, *args))
             except BaseException:
-                self._drop(socket)
+                wire.close()
                 raise
-        except self._errors.RedisError as error:
+        except TimeoutError as late:
+            raise self._lost(self._errors.TimeoutError()) from late
+        except (OSError, self._errors.RedisError) as error:
             raise self._lost(error) from error
-        self._idle.append(socket)
+        self._idle.append(wire)
+        if line[:1] == b"-":
+            raise self._lost(self._errors.ResponseError(line[1:].decode()))
         return answer
 
-    def _take(self) -> Socket:
-        """A socket that nobody else uses; those that the server hung up on meanwhile are weeded out."""
+    def close(self) -> None:
+        """Give the sockets back; idempotent."""
+        super().close()
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> Wire:
+        """One that nobody else uses; those that the server hung up on meanwhile are weeded out."""
         while True:
             try:
-                socket = self._idle.pop()
+                wire = self._idle.pop()
             except IndexError:
                 return self._new()
-            if self._is_quiet(socket):
-                return socket
-            self._drop(socket)
+            if wire.is_quiet():
+                return wire
+            wire.close()
 
-    def _new(self) -> Socket:
-        socket: Socket = self._pool.get_connection()
+    def _new(self) -> Wire:
+        pool = self._client.connection_pool  # itself it would lend a hundred at most, and wants them back
+        connection: Any = pool.connection_class(**pool.connection_kwargs)
         try:
-            self._greet(partial(_ask, socket))
+            connection.connect()
+            self._greet(partial(_ask, connection))
         except BaseException:
-            self._drop(socket)
+            connection.disconnect()
             raise
-        return socket
-
-    def _is_quiet(self, socket: Socket) -> bool:
-        """Whether it is open, and nothing waits to be read from it."""
-        try:
-            return not socket.can_read()
-        except self._errors.RedisError:
-            return False
-
-    def _drop(self, socket: Socket) -> None:
-        socket.disconnect()
-        self._pool.release(socket)
+        return Wire(connection)
 
 
-def _run(socket: Socket, script: Script, tail: Sequence[Value], unknown: type[Exception]) -> Any:
-    try:
-        return _ask(socket, "EVALSHA", script.digest, *tail)
-    except unknown:
-        return _ask(socket, "EVAL", script.text, *tail)
+def _call(wire: Wire, script: Script, tail: Sequence[bytes]) -> tuple[bytes, bytes]:
+    found = wire.ask(b"EVALSHA", script.digest.encode(), *tail)
+    if found[0].startswith(b"-NOSCRIPT"):
+        return wire.ask(b"EVAL", script.text.encode(), *tail)
+    return found
 
 
-def _ask(socket: Socket, *words: Value) -> Any:
-    parts = [b"*%d\r\n" % len(words)]
-    for word in words:
-        data = word if isinstance(word, bytes) else str(word).encode("utf-8", "surrogatepass")
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    socket.send_packed_command((b"".join(parts),))
-    return socket.read_response()
+def _ask(connection: Any, *words: str) -> Any:
+    connection.send_command(*words)
+    return connection.read_response()

@@ -1,36 +1,26 @@
-"""The ledger in Redis where it differs from others: Lua's numbers and calendar, sweeps in parts, one slot, forks."""
+"""The ledger in Redis where it differs from others: sweeps in parts, one slot, time, windows, forks."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from crew_moe.clock import ManualClock
-from crew_moe.domain.budget import Phase, Refusal, Window
-from crew_moe.domain.money import MAX_USD, to_nano, to_usd
+from crew_moe.domain.budget import Phase, Window
+from crew_moe.domain.money import to_usd
 from crew_moe.errors import StateError
-from crew_moe.state.accounts import open_bucket
 from crew_moe.state.redis.connection import Connection
 from crew_moe.state.redis.ledger import RedisLedger
-from crew_moe.state.redis.ledger_scripts import ledger_script
 from tests.contracts.ledgers import TREE, amounts, held, refused
 from tests.redis_server import RedisServer
-from tests.state.given import NOW, STEADY
+from tests.state.given import NOW
 
-MOST = to_nano(MAX_USD)
 DAY_S = 86_400.0
-amounts_near_the_edges = st.one_of(
-    st.integers(0, MOST),
-    st.integers(-3, 3).flatmap(lambda off: st.integers(1, 999).map(lambda usd: max(0, usd * 1_000_000_000 + off))),
-    st.integers(MOST - 5, MOST),
-)
 
 
 @pytest.fixture
@@ -51,54 +41,6 @@ def inside(redis_url: str) -> Iterator[Connection]:
     opened = Connection(redis_url)
     yield opened
     opened.close()
-
-
-def test_sums_are_exact_where_a_double_is_not(ledger: RedisLedger) -> None:
-    pairs = st.lists(st.tuples(amounts_near_the_edges, amounts_near_the_edges), min_size=1, max_size=4)
-    numbers = iter(range(10_000))
-
-    @STEADY
-    @given(pairs)
-    def exact(pairs: list[tuple[int, int]]) -> None:
-        scope = f"run:{next(numbers)}"
-        for reserved, spent in pairs:
-            ledger.settle(held(ledger.reserve((scope,), usd=to_usd(reserved))).id, usd=to_usd(spent))
-        status = ledger.status(scope)
-        settled = sum(min(reserved, spent) for reserved, spent in pairs)
-        assert (to_nano(status.settled_usd), to_nano(status.reserved_usd)) == (settled, 0)
-        assert to_nano(status.overrun_usd) == sum(max(0, spent - reserved) for reserved, spent in pairs)
-
-    exact()
-
-
-def test_room_is_exact_where_a_double_is_not(ledger: RedisLedger) -> None:
-    numbers = iter(range(10_000))
-
-    @STEADY
-    @given(amounts_near_the_edges, amounts_near_the_edges, st.integers(-2, 2))
-    def exact(limit: int, first: int, off: int) -> None:
-        scope, second = f"run:{next(numbers)}", min(MOST, max(0, limit - first + off))
-        ledger.set_limit(scope, usd=to_usd(limit))
-        fits = [first <= limit]
-        fits.append((first if fits[0] else 0) + second <= limit or second == 0)
-        answers = [ledger.reserve((scope,), usd=to_usd(nano)) for nano in (first, second)]
-        assert [answer.ok for answer in answers] == fits
-        if isinstance(answers[1], Refusal):
-            assert to_nano(answers[1].available) == limit - (first if fits[0] else 0)
-
-    exact()
-
-
-def test_windows_are_those_of_the_calendar(ledger: RedisLedger, clock: ManualClock) -> None:
-    first = datetime(2026, 3, 2, tzinfo=UTC)
-    moments = [first + timedelta(hours=hours, microseconds=hours % 3 - 1) for hours in range(0, 24 * 366 * 90, 24 * 61)]
-    moments += [datetime(year, month, 1, tzinfo=UTC) for year in (2028, 2100, 2104) for month in (2, 3, 12)]
-    for number, moment in enumerate(sorted(moments)):
-        clock.advance((moment - clock.now()) / timedelta(seconds=1))
-        for window in (Window.HOUR, Window.DAY, Window.MONTH):
-            status = ledger.set_limit(f"user:{number}/{window}", usd=1, window=window)
-            expected = open_bucket("", window, clock.now())
-            assert (status.opened_at, status.ends_at) == (expected.opened_at, expected.ends_at)
 
 
 def test_more_leases_than_one_script_ends_are_all_ended_for_whoever_looks(
@@ -179,6 +121,16 @@ def test_late_ending_does_not_touch_the_window_that_took_the_place_of_its_own(
     assert amounts(ledger.status("tenant:a")) == ("0", "0.5", "0", "0")
 
 
+def test_ending_tells_how_full_the_present_window_is(ledger: RedisLedger, clock: ManualClock) -> None:
+    ledger.set_limit("tenant:a", usd=1, window="hour")
+    reservation = held(ledger.reserve(("tenant:a",), usd="0.25", lease_s=7200))
+    clock.advance(3600)
+
+    (standing,) = ledger.settle(reservation.id, usd="0.25").standings
+
+    assert (standing.used_nano, standing.opened_at) == (0, NOW + timedelta(hours=1))
+
+
 def test_run_whose_charge_may_be_put_right_is_kept_as_long(ledger: RedisLedger, clock: ManualClock) -> None:
     unreported = held(ledger.reserve(("run:unreported",), usd=1, lease_s=60))
     clock.advance(60)
@@ -254,12 +206,16 @@ def test_lost_server_fails_closed_and_is_used_again(mortal_redis: RedisServer) -
     ledger.close()
 
 
-@pytest.mark.parametrize("name", ["reserve", "finish", "charge", "limit", "status", "reconcile"])
-def test_constants_are_written_out(name: str) -> None:
-    text = ledger_script(name).text
-    code = "\n".join(line.partition("--")[0] for line in text.splitlines())
+def test_what_other_windows_hold_is_kept_beside_the_present_one(ledger: RedisLedger) -> None:
+    ids = []
+    for window in (Window.TOTAL, Window.HOUR, Window.DAY, Window.MONTH):
+        ledger.set_limit("user:1", usd=1, window=window)
+        ids.append(held(ledger.reserve(("user:1",), usd="0.5")).id)
+    for cents, reservation_id in enumerate(ids, start=1):
+        ledger.settle(reservation_id, usd=f"0.0{cents}")
 
-    words = {word for word in code.replace("'", " ' ").split() if word.isupper() and len(word) > 1}
+    held(ledger.reserve(("user:1",), usd="0.9"))
 
-    assert "local NANO" not in code
-    assert not words & {"NANO", "NONE", "DAY", "TERMS", "SETTLED", "RESERVED"}
+    assert amounts(ledger.status("user:1")) == ("0.04", "0.9", "0", "0")
+    assert amounts(ledger.set_limit("user:1", usd=1, window="run")) == ("0.01", "0", "0", "0")
+    assert amounts(ledger.set_limit("user:1", usd=1, window="hour")) == ("0.02", "0", "0", "0")

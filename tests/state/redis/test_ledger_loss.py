@@ -176,6 +176,20 @@ def test_older_copy_closes_the_ledger(mortal_redis: RedisServer, data: Path, tmp
     assert not closed(ledger)
 
 
+def test_settlement_notices_an_older_copy_too(mortal_redis: RedisServer, data: Path, tmp_path: Path) -> None:
+    ledger = RedisLedger(mortal_redis.url)
+    kept = held(ledger.reserve(TREE, usd="0.1"))
+    mortal_redis.stop()
+    shutil.copytree(data, tmp_path / "copy")
+    mortal_redis.start()
+    held(ledger.reserve(TREE, usd="0.1"))
+    restore(mortal_redis, data, tmp_path / "copy")
+
+    ledger.settle(kept.id, usd="0.05")
+
+    assert closed(ledger)
+
+
 def test_copy_that_holds_all_that_anybody_saw_is_welcome(mortal_redis: RedisServer, data: Path, tmp_path: Path) -> None:
     ledger = RedisLedger(mortal_redis.url)
     held(ledger.reserve(TREE, usd="0.1"))

@@ -1,47 +1,49 @@
 -- Books what was spent already, once per id; what has no room in a scope is overrun there.
 --
--- ARGV: 5 id, 6 whole US$, 7 nano-US$, 8 note; then of each scope, widest first: its name and its ceiling, as reserved
--- Answers ok and what became of it; full and the scope that would carry too much
-local id, whole, nano = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-local known = read_record(id)
-local scopes = known and scopes_of(known) or {}
-for i = 9, known and 0 or #ARGV, 2 do
-  scopes[#scopes + 1] = ARGV[i]
-end
-if begin(scopes) then
-  return again()
+-- KEYS: 2 ... the accounts of the scopes, widest first
+-- ARGV: 2 whole US$ and nano-US$, 3 ceilings and 4 names and note, as `reserve` takes them; 5 id
+-- Answers ok, the accounts and the record; full and the scope that would carry too much
+local books = books()
+local whole, nano = take(AMOUNT_FORMAT, ARGV[2])
+local key = root .. 'record:' .. ARGV[5]
+local known = books.read_record(key)
+local head = books.begin(known and known.keys or KEYS)
+if not head then
+  return books.again()
 end
 if known then
-  commit()
-  return outcome(known)
+  books.commit()
+  return books.answer(OK, known.keys, books.pack_record(known))
 end
 
-local record = {'settled', 0, 0, whole, nano, 0, 0, now, head[SEQUENCE], ARGV[8]}
-for i = 1, #scopes do
-  seldom().agree(scopes[i], ARGV[8 + 2 * i])
-  local row, at, limit, rest = account(scopes[i])
-  if seldom().too_much(row, at, whole, nano) then
-    return answer('full', {'', scopes[i]})
+books.agree_all(ARGV[3])
+local most, most_nano, places = 0, 0, ''
+for i = 2, #KEYS do
+  local row = books.rows[KEYS[i]]
+  local bucket = row[1]
+  if books.too_much(bucket, whole, nano) then
+    return books.answer(FULL, nil, KEYS[i]:sub(#root + 9))
   end
-  local room, room_nano = less(limit, rest, carried(row, at))
-  if room < 0 then
-    room, room_nano = 0, 0
+  local left, left_nano = books.room(row)
+  if left < 0 then
+    left, left_nano = 0, 0
   end
-  local excess, excess_nano = less(whole, nano, room, room_nano)
+  local excess, excess_nano = books.less(whole, nano, left, left_nano)
   if excess < 0 or excess + excess_nano == 0 then
     excess, excess_nano = 0, 0
   else
-    add(row, at + OVERRUN, excess, excess_nano)
-    row[at + BLOCKED] = 1
+    books.add(bucket, 'overrun', excess, excess_nano)
+    bucket.blocked = 1
   end
-  add(row, at + SETTLED, less(whole, nano, excess, excess_nano))
-  if less(record[EXCESS], record[EXCESS + 1], excess, excess_nano) < 0 then
-    record[EXCESS], record[EXCESS + 1] = excess, excess_nano
+  books.add(bucket, 'settled', books.less(whole, nano, excess, excess_nano))
+  if books.less(most, most_nano, excess, excess_nano) < 0 then
+    most, most_nano = excess, excess_nano
   end
-  touch(scopes[i])
-  local place = PLACES + 3 * (i - 1)
-  record[place], record[place + 1], record[place + 2] = scopes[i], row[at + PERIOD], row[at + OPENED]
+  books.touch(KEYS[i])
+  places = places .. pack(PLACE_FORMAT, bucket.period, bucket.opened)
 end
-queue[#queue + 1] = {'SET', root .. 'record:' .. id, cmsgpack.pack(record), 'PX', FINISHED_MS}
-commit()
-return outcome(record)
+local kept = pack(RECORD_FORMAT, IS_SETTLED, #KEYS - 1, 0, 0, whole, nano, most, most_nano, head.now, 0)
+  .. places .. ARGV[4]
+books.enqueue({'SET', key, kept, 'PX', FINISHED_MS})
+books.commit()
+return books.answer(OK, KEYS, kept)

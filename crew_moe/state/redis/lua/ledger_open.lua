@@ -1,7 +1,5 @@
 -- The first word of a client, which saw nothing yet: makes the head of an empty ledger.
 --
--- ARGV: 1 a random epoch, for an empty ledger; 2 and 3 are 0
-call('SETNX', root .. 'head', struct.pack(HEAD_FORMAT, ARGV[1], 0, 0, 0, 0, 0))
-head = {struct.unpack(HEAD_FORMAT, call('GET', root .. 'head'))}
-now = head[CLOCK]
-return answer('ok', {''})
+-- ARGV: 1 begins with a random epoch, for an empty ledger
+call('SETNX', KEYS[1], pack(HEAD_FORMAT, take('<c32', ARGV[1]), 0, 0, 0, 0, 0))
+return pack(ANSWER_FORMAT, OK, 0) .. call('GET', KEYS[1])

@@ -1,28 +1,30 @@
 -- Somebody has looked: lifts blocks, and without a scope opens a ledger that lost data, under a new epoch.
 --
--- ARGV: 5 a random epoch, 6 a scope; without it, all
--- Answers ok and a status for each scope that may be reserved in again
-if begin({ARGV[6]}) then
-  return again()
+-- KEYS: 2 a scope's account; without it, all
+-- ARGV: 2 a random epoch
+-- Answers ok, the account of each scope that may be reserved in again, and their names
+local books = books()
+local head = books.begin(KEYS)
+if not head then
+  return books.again()
 end
-local scopes = ARGV[6] and {ARGV[6]} or call('ZRANGE', root .. 'scopes', 0, -1)
-seldom().fetch(scopes)
-local reopened = head[CLOSED] == 1 and not ARGV[6]
+local keys = KEYS[2] and KEYS or books.keys_of(call('ZRANGE', root .. 'scopes', 0, -1))
+books.fetch(keys)
+local reopened = head.closed == 1 and not KEYS[2]
 if reopened then
-  head[EPOCH], head[CLOSED], head[RECONCILED] = ARGV[5], 0, now
-  head_changed = true
+  books.reopen(ARGV[2])
 end
-local lifted = {}
-for _, scope in ipairs(scopes) do
-  local row, at, limit = account(scope)
-  local blocked = limit ~= NONE and row[at + BLOCKED] == 1
+local lifted, names = {KEYS[1]}, {}
+for i = 2, #keys do
+  local row = books.rows[keys[i]]
+  local blocked = row and row[1].blocked == 1 and select(3, books.room(row))
   if blocked then
-    row[at + BLOCKED] = 0
-    touch(scope)
+    row[1].blocked = 0
+    books.touch(keys[i])
   end
   if blocked or reopened then
-    lifted[#lifted + 1] = scope
+    lifted[#lifted + 1], names[#names + 1] = keys[i], keys[i]:sub(#root + 9)
   end
 end
-commit()
-return seldom().statuses(lifted)
+books.commit()
+return books.answer(OK, lifted, table.concat(names, '\n'))

@@ -1,24 +1,25 @@
 -- A longer lease, counted from now; never a shorter one.
 --
--- ARGV: 5 id, 6 lease in microseconds
--- Answers ok, when it ends, the amount and how many scopes; their names, standings; ended and how; unknown
-local id = ARGV[5]
-local record = read_record(id)
-local scopes = record and scopes_of(record) or {}
-if begin(scopes, {[id] = record}) then
-  return again()
+-- KEYS: 2 its record
+-- ARGV: 2 its id, 3 lease in microseconds
+-- Answers ok or ended, the accounts and the record; unknown
+local books = books()
+local record = books.read_record(KEYS[2])
+local head = books.begin(record and record.keys or {KEYS[1]}, ARGV[2], record)
+if not head then
+  return books.again()
 end
-if not record or record[PHASE] ~= 'held' then
-  commit()
-  return answer(record and 'ended' or 'unknown', {'', record and record[PHASE] or ''})
+if not record then
+  books.commit()
+  return books.answer(UNKNOWN)
+elseif record.phase ~= IS_HELD then
+  books.commit()
+  return books.answer(ENDED, record.keys, books.pack_record(record))
 end
 
-record[EXPIRES] = math.max(record[EXPIRES], now + ARGV[6])
-sets[#sets + 1], sets[#sets + 2] = root .. 'record:' .. id, cmsgpack.pack(record)
-queue[#queue + 1] = {'ZADD', root .. 'leases', record[EXPIRES], id}
-commit()
-local rows = {'', format('%d %d%09d %d', record[EXPIRES], record[AMOUNT], record[AMOUNT + 1], #scopes)}
-for i = 1, #scopes do
-  rows[i + 2] = scopes[i]
-end
-return answer('ok', with_standings(rows, scopes))
+record.expires = math.max(record.expires, head.now + take('<I8', ARGV[3]))
+local kept = books.pack_record(record)
+books.set(KEYS[2], kept)
+books.enqueue({'ZADD', root .. 'leases', format('%d', record.expires), ARGV[2]})
+books.commit()
+return books.answer(OK, record.keys, kept)

@@ -1,11 +1,13 @@
 -- How scopes stand.
 --
--- ARGV: 5 a scope; without it, all that have an account
--- Answers ok and a status each
-if begin({ARGV[5]}) then
-  return again()
+-- KEYS: 2 a scope's account; without it, all
+-- Answers ok, the accounts and their names
+local books = books()
+if not books.begin(KEYS) then
+  return books.again()
 end
-commit(true)
-local scopes = ARGV[5] and {ARGV[5]} or call('ZRANGE', root .. 'scopes', 0, -1)
-seldom().fetch(scopes)
-return seldom().statuses(scopes)
+books.commit(true)
+local scopes = KEYS[2] and {KEYS[2]:sub(#root + 9)} or call('ZRANGE', root .. 'scopes', 0, -1)
+local keys = books.keys_of(scopes)
+books.fetch(keys)
+return books.answer(OK, keys, table.concat(scopes, '\n'))
