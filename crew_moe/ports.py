@@ -122,8 +122,10 @@ class Ledger(Protocol):
     def set_limit(self, scope: str, *, usd: Amount | None, window: Window | str | None = None) -> ScopeStatus:
         """Give a scope a limit of its own; None takes it away. The window stays what it was (first: total)."""
 
-    def top_up(self, scope: str, *, usd: Amount) -> ScopeStatus:
-        """Raise the limit of a scope by an amount. Raises InvalidInput for a scope without a limit of its own."""
+    def top_up(self, scope: str, *, usd: Amount, adopt: bool = False) -> ScopeStatus:
+        """Raise the limit of a scope by an amount. Raises InvalidInput for a scope without a limit of its own; with
+        `adopt` it takes the last ceiling that a call brought along for its own, and raises that.
+        """
 
     def reserve(
         self,

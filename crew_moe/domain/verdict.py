@@ -63,7 +63,7 @@ class GateContext:
     `digest` names the exact request, `max_cost_usd` is the worst that the call may cost, `scores` the worst score of
     each concern that was screened (absent: not screened), `left` the share (0-1) that the tightest budget has left
     (None: no budget). `approval` tells that the task itself asks for approval of this tier and above; `granted` are the
-    experts that a person has let pass for this very task already.
+    experts that a person has let pass for this very task already. `time_s` is how long the call may take, where known.
     """
 
     expert_id: str
@@ -86,3 +86,4 @@ class GateContext:
     left: float | None = None
     approval: Tier | None = None
     granted: frozenset[str] = frozenset()
+    time_s: float = 0.0

@@ -26,6 +26,7 @@ from crew_moe.domain.money import to_usd
 from crew_moe.errors import InvalidInput, StateError, UnknownReservation
 from crew_moe.execution.errand import Errand
 from crew_moe.ports import Clock, EventSink, Ledger
+from crew_moe.state.ledger_input import MAX_LEASE_S
 
 GRACE_S: Final = 30.0  # between the end of a call's time and the moment when its money counts as spent
 LEAST_ELAPSED: Final = 0.05  # of a window, before its burn rate tells anything
@@ -52,7 +53,7 @@ class Cashier:
             return None
         try:
             found = self.ledger.reserve(
-                errand.scopes, usd=to_usd(nano), lease_s=time_s + GRACE_S, ceilings=errand.ceilings, note=note
+                errand.scopes, usd=to_usd(nano), lease_s=_lease_s(time_s), ceilings=errand.ceilings, note=note
             )
         except StateError as error:
             self.sink.emit("ledger_lost", error=str(error))
@@ -86,19 +87,14 @@ class Cashier:
     def renew(self, reservation: Reservation | None, *, time_s: float) -> None:
         """Keep the money of a call that is still under way."""
         if reservation is not None:
-            self._after(reservation, lambda: self.ledger.renew(reservation.id, lease_s=time_s + GRACE_S))
+            self._after(reservation, lambda: self.ledger.renew(reservation.id, lease_s=_lease_s(time_s)))
 
     def raise_limit(self, scope: str, nano: int) -> None:
         """Let a scope spend so much more. One that had the policy's limit has a limit of its own from now on.
 
         Raises StateError.
         """
-        try:
-            after = self.ledger.top_up(scope, usd=to_usd(nano))
-        except InvalidInput:
-            before = self.ledger.status(scope)
-            self.ledger.set_limit(scope, usd=before.limit_usd, window=before.window)
-            after = self.ledger.top_up(scope, usd=to_usd(nano))
+        after = self.ledger.top_up(scope, usd=to_usd(nano), adopt=True)
         self.sink.emit("budget_raised", scope=scope, by_usd=str(to_usd(nano)), limit_usd=str(after.limit_usd))
 
     def left(self, errand: Errand) -> float | None:
@@ -114,7 +110,7 @@ class Cashier:
     def _after(self, reservation: Reservation, act: Callable[[], T]) -> T | None:
         try:
             return act()
-        except (StateError, UnknownReservation) as error:
+        except (InvalidInput, StateError, UnknownReservation) as error:  # the first of a lease that has ended
             self.sink.emit("charge_not_written", reservation=reservation.id, error=str(error))
             return None
 
@@ -150,6 +146,11 @@ class Cashier:
             window=standing.window.value,
             ends_at=None if standing.ends_at is None else standing.ends_at.isoformat(),
         )
+
+
+def _lease_s(time_s: float) -> float:
+    """How long the money of a call is held that may take `time_s`; a longer one keeps it by `renew`."""
+    return min(time_s + GRACE_S, MAX_LEASE_S)
 
 
 def _share(status: ScopeStatus, ceiling: Ceiling | None) -> float | None:

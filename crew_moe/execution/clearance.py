@@ -168,6 +168,7 @@ class Barrier:
             tier=expert.tier,
             max_cost_usd=max(context.max_cost_usd, to_usd(asking.worst_nano(asking.cap))),
             now=self.clock.now(),
+            time_s=asking.time_s,
         )
 
     def _reserve(self, asking: Asking) -> Clearance | Refusal:

@@ -19,6 +19,7 @@ from crew_moe.execution.route import Answer, AnswerChunk, Route
 from crew_moe.execution.run import Ask, Run, Surroundings
 from crew_moe.execution.trail import Wait
 from crew_moe.execution.transports import Transports
+from crew_moe.gating.off_loop import off_loop
 from crew_moe.ports import ChatReply, ChatRequest, Clock, EventSink, StateStore
 
 __all__ = ["Answer", "AnswerChunk", "Executor", "Route"]
@@ -77,7 +78,7 @@ class Executor:
 
     async def arun(self, route: Route, chat: ChatRequest) -> Answer:
         """As `run`; being cancelled ends the call that is in flight."""
-        with Run(self._around, route, chat) as run:
+        async with self._running(route, chat) as run:
             while not isinstance(step := await self._step(run), Answer):
                 if isinstance(step, Wait):
                     await self._asleep(step.ms / 1000.0)
@@ -103,7 +104,7 @@ class Executor:
 
     async def astream(self, route: Route, chat: ChatRequest) -> AsyncIterator[AnswerChunk]:
         """As `stream`, for event loops."""
-        with Run(self._around, route, chat) as run:
+        async with self._running(route, chat) as run:
             while not isinstance(step := await self._step(run), Answer):
                 if isinstance(step, Wait):
                     await self._asleep(step.ms / 1000.0)
@@ -162,27 +163,23 @@ class Executor:
             result = result if isinstance(result, ChatReply) else failure
         await self._off_loop(partial(run.settle, result, shown=shown))
 
+    @asynccontextmanager
+    async def _running(self, route: Route, chat: ChatRequest) -> AsyncIterator[Run]:
+        """As a run does by itself; where its caller leaves an open call, the loop goes on meanwhile."""
+        run = Run(self._around, route, chat)
+        try:
+            yield run
+        finally:
+            if run.is_open:
+                await self._off_loop(run.give_up)
+
     async def _step(self, run: Run) -> Ask | Wait | Answer:
         """The run's next step; one that is cancelled has sent nothing."""
-        try:
-            return await self._off_loop(run.step)
-        except asyncio.CancelledError:
-            run.unsent()
-            raise
+        return await self._off_loop(run.step, undo=lambda _: run.unsent())
 
-    async def _off_loop(self, act: Callable[[], T]) -> T:
-        """What may wait for a disk or a server is done on a thread, so that the loop goes on meanwhile.
-
-        It is done to its end even if the caller is cancelled: half of it would leave money or places taken.
-        """
-        if not self._blocking:
-            return act()
-        acting = asyncio.ensure_future(asyncio.to_thread(act))
-        try:
-            return await asyncio.shield(acting)
-        except asyncio.CancelledError:
-            await asyncio.wait([acting])
-            raise
+    async def _off_loop(self, act: Callable[[], T], *, undo: Callable[[T], object] | None = None) -> T:
+        """`act` where it does not keep the loop from going on."""
+        return await off_loop(act, undo=undo) if self._blocking else act()
 
 
 @contextmanager

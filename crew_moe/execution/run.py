@@ -84,7 +84,15 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """A call that is still open was given up: its probes go back, its price stays unknown."""
+        self.give_up()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a call is under way."""
+        return self._open is not None
+
+    def give_up(self) -> None:
+        """Nobody waits any more for a call that is still open: its probes go back, its price stays unknown."""
         ask, self._open = self._open, None
         if ask is not None:
             self._around.circuits.undecided(ask.expert)

@@ -68,7 +68,7 @@ REACTIONS: Final[Mapping[ErrorClass, Reaction]] = {
     ErrorClass.REFUSED: Reaction(Then.NEXT),
     ErrorClass.CONTEXT_OVERFLOW: Reaction(Then.LARGER),
     ErrorClass.CIRCUIT_OPEN: Reaction(Then.NEXT),
-    ErrorClass.SKIPPED: Reaction(Then.NEXT),
+    ErrorClass.SKIPPED: Reaction(Then.NEXT, may_cost=True),
     ErrorClass.NO_ROOM: Reaction(Then.LATER),
     ErrorClass.OVER_BUDGET: Reaction(Then.NEXT),
     ErrorClass.HELD: Reaction(Then.NEXT),

@@ -15,6 +15,7 @@ from crew_moe.domain.meter import Busy, Demand, Passage, Rate, Told
 from crew_moe.domain.usage import Usage
 from crew_moe.errors import StateError
 from crew_moe.ports import Clock, EventSink, Meters
+from crew_moe.state.meter import MAX_LEASE_S
 
 MINUTE_S: Final = 60.0
 REQUESTS: Final = "requests"
@@ -58,7 +59,8 @@ class Turnstile:
         if not expert.limits.known:
             return None
         demand = demand_of(expert, input_tokens=input_tokens, output_tokens=output_tokens)
-        return self._try(lambda: self.meters.take((demand,), self.clock.now(), lease_s=time_s + MINUTE_S))
+        lease_s = min(time_s + MINUTE_S, MAX_LEASE_S)
+        return self._try(lambda: self.meters.take((demand,), self.clock.now(), lease_s=lease_s))
 
     def leave(self, passage: Passage | None, usage: Usage | None) -> None:
         """The call is over; `usage` is what it took (None: nobody knows, as much as was asked for)."""

@@ -61,6 +61,8 @@ _OUTPUT_PARTS: Final[Mapping[str, tuple[Path, ...]]] = {
 }
 _AT_LEISURE: Final = ("batch", "flex")
 """Service tiers at the price of a batch: OpenAI charges its flex tier the same."""
+MAX_COUNT: Final = 1_000_000_000
+"""A hundred times what the widest context window holds."""
 
 
 def usage_of(data: Mapping[str, Any]) -> Usage | None:
@@ -104,5 +106,5 @@ def _at(told: Mapping[str, Any], path: Path) -> int:
 
 
 def _count(value: object) -> int | None:
-    """A count of tokens; nonsense (negative, a word, a truth value) is no count."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A count of tokens; nonsense (negative, a word, a truth value, more than any window holds) is no count."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT else None

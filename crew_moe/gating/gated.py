@@ -107,8 +107,6 @@ def _gated_async(
     context: Callable[P, GateContext],
     wait_s: float,
 ) -> Callable[P, Coroutine[Any, Any, T]]:
-    from asyncio import to_thread
-
     @wraps(function)
     async def around(*args: P.args, **kwargs: P.kwargs) -> T:
         asked = context(*args, **kwargs)
@@ -116,7 +114,7 @@ def _gated_async(
             until = gatekeeper.clock.now() + timedelta(seconds=wait_s)
             admission = admitted(await gatekeeper.aadmit_within(asked, until=until))
         else:
-            admission = admitted(await to_thread(_admission, gatekeeper, asked, 0.0))
+            admission = admitted(await gatekeeper.aadmit_at_once(asked))
         try:
             return await function(*args, **kwargs)
         finally:

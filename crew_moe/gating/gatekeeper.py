@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from crew_moe.domain.approval import Approval, ApprovalState
@@ -27,6 +28,7 @@ from crew_moe.gating.approval import CHECK, Desk
 from crew_moe.gating.consequence import ALLOWED, OnHoldTimeout, lowered
 from crew_moe.gating.gate import GATE, Gate, Take, crowded
 from crew_moe.ports import Clock, EventSink, Meters
+from crew_moe.state.meter import MAX_LEASE_S
 
 LEASE_S: Final = 600.0
 
@@ -49,7 +51,8 @@ class Admission:
 class Gatekeeper:
     """Lets calls pass or not; where a store can't be reached, not. Safe for threads.
 
-    All who share the stores share counts and answers. Places are free again after `lease_s` at the latest.
+    All who share the stores share counts and answers. Places are free again after `lease_s` at the latest, or twice the
+    time that a call may take.
     """
 
     def __init__(
@@ -103,6 +106,10 @@ class Gatekeeper:
         """Admit and redeem; a held call stays held."""
         return self._redeemed(self.admit(context))
 
+    async def aadmit_at_once(self, context: GateContext) -> Admission:
+        """As `admit_at_once`, on an event loop; the stores are asked on a thread. Cancelled, it has taken nothing."""
+        return await self._off_loop(partial(self.admit_at_once, context))
+
     def admit_within(
         self, context: GateContext, *, until: datetime, sleep: Callable[[float], None] = time.sleep
     ) -> Admission:
@@ -123,17 +130,21 @@ class Gatekeeper:
         until: datetime,
         sleep: Callable[[float], Awaitable[None]] | None = None,
     ) -> Admission:
-        """As `admit_within`, on an event loop; the stores are asked on a thread."""
-        from asyncio import to_thread  # here, for deciding alone loads none of it
-
-        admission = await to_thread(self.admit, context)
+        """As `admit_within`, on an event loop; the stores are asked on a thread. Cancelled, it has taken nothing."""
+        admission = await self._off_loop(partial(self.admit, context))
         while (asked := admission.verdict.approval_id) is not None:
             try:
                 found = await self.desk.await_answer(asked, until=until, sleep=sleep)
             except StateError:
                 found = None
-            admission = await to_thread(self._after, admission, found)
-        return await to_thread(self._redeemed, admission)
+            admission = await self._off_loop(partial(self._after, admission, found))
+        return await self._off_loop(partial(self._redeemed, admission))
+
+    async def _off_loop(self, act: Callable[[], Admission]) -> Admission:
+        """An admission made on a thread; its places are free again if nobody waits for it any more."""
+        from crew_moe.gating.off_loop import off_loop  # here, for deciding alone loads none of it
+
+        return await off_loop(act, undo=partial(self.leave, made=False))
 
     def _admit(self, context: GateContext) -> Admission:
         judgement = self.gate.judge(context)
@@ -172,9 +183,10 @@ class Gatekeeper:
     def _take(self, context: GateContext, takes: Sequence[Take]) -> Admission:
         """Take from all meters at once. A full one whose check has nothing against this call after all stands aside."""
         takes = list(takes)
+        lease_s = min(max(self._lease_s, 2 * context.time_s), MAX_LEASE_S)
         while takes:
             now = self.clock.now()
-            found = self.meters.take([take.demand for take in takes], now, lease_s=self._lease_s)
+            found = self.meters.take([take.demand for take in takes], now, lease_s=lease_s)
             if not isinstance(found, Busy):
                 rates = tuple({rate.name for take in takes for rate in take.demand.rates})
                 return Admission(verdict=ALLOWED, context=context, passage=found, rates=rates)

@@ -85,16 +85,17 @@ class BookLedger(ABC):
             books.agree(account, terms._replace(own_nano=nano, own_window=wanted or terms.own_window))
             return status(account)
 
-    def top_up(self, scope: str, *, usd: Amount) -> ScopeStatus:
+    def top_up(self, scope: str, *, usd: Amount, adopt: bool = False) -> ScopeStatus:
         scope_kind(scope)
         more = given.nano_of(usd)
         with self._books() as books:
             account = next(iter(books.known((scope,))), None)
-            own = None if account is None else account.terms.own_nano
-            if account is None or own is None:
+            terms = Terms() if account is None else account.terms
+            before = terms.limit_nano if adopt else terms.own_nano
+            if account is None or before is None:
                 raise InvalidInput(f"'{scope}' has no limit of its own that could be raised", where="scope")
-            parse_usd(to_usd(own + more), where="usd")
-            books.agree(account, account.terms._replace(own_nano=own + more))
+            parse_usd(to_usd(before + more), where="usd")
+            books.agree(account, terms._replace(own_nano=before + more, own_window=terms.window))
             return status(account)
 
     def reserve(

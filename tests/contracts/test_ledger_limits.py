@@ -73,6 +73,17 @@ def test_top_up_needs_a_limit_of_its_own(ledger: Ledger) -> None:
     assert short(ledger.status(A).limit_usd) == "0.01"
 
 
+def test_top_up_makes_the_last_ceiling_a_limit_of_its_own_and_raises_it(ledger: Ledger) -> None:
+    held(ledger.reserve((A,), usd="0.001", ceilings={A: Ceiling(limit_nano=10**7, window=Window.DAY)}))
+
+    statuses = [ledger.top_up(A, usd="0.01", adopt=True) for _ in range(2)]
+
+    assert [(short(one.limit_usd), one.window) for one in statuses] == [("0.02", Window.DAY), ("0.03", Window.DAY)]
+    assert short(statuses[-1].reserved_usd) == "0.001"
+    with pytest.raises(InvalidInput, match="has no limit of its own"):
+        ledger.top_up("tenant:unknown", usd="0.5", adopt=True)
+
+
 def test_limit_never_passes_the_largest_amount(ledger: Ledger) -> None:
     ledger.set_limit(A, usd="999999999.999999999")
 

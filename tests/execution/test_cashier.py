@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 
-from crew_moe.clock import ManualClock
+from crew_moe.clock import ManualClock, SystemClock
 from crew_moe.domain.budget import BudgetPolicy, Ceiling, Refusal, RefusalReason, Reservation, Window
 from crew_moe.errors import StateError
 from crew_moe.execution.cashier import Cashier
 from crew_moe.execution.errand import NOBODYS, Errand
+from crew_moe.state import open_ledger
 from crew_moe.state.memory.ledger import MemoryLedger
 from crew_moe.telemetry.events import Recorder
 
@@ -73,6 +79,28 @@ def test_a_ledger_lost_after_the_call_leaves_the_charge_to_the_lease(
     assert on.ledger.status("tenant:a").lapsed_usd * 10**9 == 400
 
 
+def test_a_call_of_any_length_holds_its_money_a_day_at_most() -> None:
+    on = cashier()
+    found = on.reserve(DAILY, 400, time_s=1e9, note="d1")
+    assert isinstance(found, Reservation)
+    on.renew(found, time_s=1e9)
+
+    assert found.expires_at == NOON + timedelta(days=1)
+    assert events(on) == []
+
+
+def test_money_whose_lease_has_ended_can_not_be_kept_and_nobody_is_disturbed() -> None:
+    clock = ManualClock(NOON)
+    on = cashier(clock)
+    reservation = reserved(on, 400)
+    clock.advance(60.0)
+    on.renew(reservation, time_s=10.0)
+    on.settle(reservation, 100)
+
+    assert events(on) == ["charge_not_written"]
+    assert on.ledger.status("tenant:a").settled_usd * 10**9 == 100
+
+
 def test_soft_limit_is_told_once_in_each_window() -> None:
     clock = ManualClock(NOON)
     on = cashier(clock)
@@ -124,3 +152,19 @@ def test_left_is_the_share_of_the_tightest_limit() -> None:
 
     reserved(on, 75, errand)
     assert on.left(errand) == 0.25
+
+
+def test_two_that_raise_a_limit_of_the_policy_at_once_both_raise_it(tmp_path: Path) -> None:
+    with closing(open_ledger(f"sqlite:///{tmp_path}/state.db")) as ledger, ThreadPoolExecutor(2) as threads:
+        on = Cashier(ledger=ledger, policy=BudgetPolicy(), clock=SystemClock(), sink=Recorder())
+        together = Barrier(2)
+
+        def raised(scope: str) -> None:
+            together.wait(10.0)
+            on.raise_limit(scope, 500)
+
+        for number in range(20):
+            scope = f"tenant:t{number}"
+            assert ledger.reserve((scope,), usd="0", ceilings={scope: Ceiling(limit_nano=1_000)}).ok
+            list(threads.map(raised, [scope, scope]))
+            assert ledger.status(scope).limit_usd == Decimal("0.000002")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -25,7 +23,7 @@ from crew_moe.execution.errand import Errand
 from crew_moe.execution.route import Answer
 from crew_moe.execution.trail import StopReason
 from crew_moe.gating.approval import Operator
-from crew_moe.gating.checks import cooldown, has_any_role, needs_approval
+from crew_moe.gating.checks import cooldown, has_any_role, max_concurrency, needs_approval
 from crew_moe.gating.consequence import OnHoldTimeout, downgrade
 from tests.execution.given import CHAT, EXPERT, NOW, Stage, budget, expert, route, stage, trace
 
@@ -268,23 +266,12 @@ def test_a_limit_that_a_person_does_not_lift_holds() -> None:
     assert on.player.calls == []
 
 
-async def test_a_call_that_is_cancelled_before_it_was_sent_costs_nothing() -> None:
-    on = stage()
-    on.executor._blocking = True
-    reached, go_on = threading.Event(), threading.Event()
-    reserve = on.ledger.reserve
+def test_a_long_call_keeps_its_place_until_it_is_over() -> None:
+    on = stage(checks=(max_concurrency(1, for_all=True),))
+    along = replace(asking(errand=Errand(context=TOLD)), time_s=3_600.0)
+    first = cleared(on.barrier(), along)
+    on.clock.advance(3_500.0)
 
-    def slow(*scopes: Any, **fields: Any) -> Any:
-        reached.set()
-        assert go_on.wait(10)
-        return reserve(*scopes, **fields)
-
-    on.ledger.reserve = slow  # type: ignore[method-assign]  # a disk that takes its time
-    call = asyncio.create_task(on.executor.arun(route("a", budget_nano=10**9), CHAT))
-    await asyncio.to_thread(reached.wait, 10)
-    call.cancel()
-    go_on.set()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-
-    assert (on.spent(), on.player.calls) == (0, [])
+    assert withheld(on.barrier(), along).error is ErrorClass.DENIED
+    on.barrier().close(first, charge_nano=0, usage=None)
+    assert cleared(on.barrier(), along)

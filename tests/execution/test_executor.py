@@ -272,6 +272,8 @@ def test_unknown_price_of_a_sent_failure_is_taken_from_the_budget_at_its_worst(r
         (failure(ErrorClass.SERVER, status=503), True),
         (failure(ErrorClass.CONNECTION), True),
         (failure(ErrorClass.MALFORMED), True),
+        (failure(ErrorClass.SKIPPED), True),
+        (failure(ErrorClass.SKIPPED, sent=False), False),
         (failure(ErrorClass.MALFORMED, usage=Usage(input_tokens=20)), False),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -22,6 +22,16 @@ async def pieces_of(on: Stage, way: str) -> list[AnswerChunk]:
     if way == "stream":
         return list(on.executor.stream(route(), CHAT))
     return [piece async for piece in on.executor.astream(route(), CHAT)]
+
+
+async def told(pieces: Iterator[AnswerChunk] | AsyncIterator[AnswerChunk]) -> AsyncIterator[AnswerChunk]:
+    """The pieces of either kind of stream."""
+    if isinstance(pieces, AsyncIterator):
+        async for piece in pieces:
+            yield piece
+    else:
+        for piece in pieces:
+            yield piece
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
@@ -93,3 +103,17 @@ async def test_async_reader_who_leaves_does_so_too() -> None:
 
     assert on.state.admit(expert_key("a"), on.clock.now())
     assert [row.detail for row in on.rows] == ["given up by the caller"]
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_stream_whose_reader_outstays_its_lease_goes_on_and_costs_what_it_cost(way: str) -> None:
+    on = stage({"a": [reply("The city is Paris.")]})
+    along = route("a", budget_nano=10**9)
+    pieces = on.executor.stream(along, CHAT) if way == "stream" else on.executor.astream(along, CHAT)
+    texts = []
+    async for piece in told(pieces):
+        texts.append(piece.text)
+        on.clock.advance(100.0)
+
+    assert texts == ["The", "city", "is", "Paris.", ""]
+    assert on.spent() == 20 * 1_000 + 5 * 10_000

@@ -93,3 +93,9 @@ def test_a_lost_store_lets_calls_pass_and_says_so(monkeypatch: pytest.MonkeyPatc
     assert enter(on, limited(requests_per_minute=1)) is None
     assert isinstance(on.sink, Recorder)
     assert on.sink.events[0][0] == "meters_lost"
+
+
+def test_a_call_of_any_length_finds_its_way_in() -> None:
+    on = turnstile()
+
+    assert isinstance(on.enter(limited(concurrent=1), input_tokens=1, output_tokens=1, time_s=1e9), Passage)

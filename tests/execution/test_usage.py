@@ -107,6 +107,7 @@ def test_part_is_no_more_than_its_side() -> None:
         None,
         {},
         {"prompt_tokens": -1, "completion_tokens": 5},
+        {"prompt_tokens": 10**18, "completion_tokens": 5},
         {"prompt_tokens": "9"},
         {"prompt_tokens": True, "completion_tokens": 5},
         {"input_tokens": 5},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -54,6 +55,36 @@ async def test_refused_function_does_not_run(stage: Stage, error: type[CrewMoEEr
     with pytest.raises(error):
         await aanswer("hello")
     assert ran == []
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 30.0])
+async def test_function_whose_caller_left_before_it_began_has_no_place(wait_s: float) -> None:
+    stage = Stage(checks=[max_concurrency(1)])
+    reached, go_on, done = threading.Event(), threading.Event(), threading.Event()
+    take = stage.meters.take
+
+    def slow(*demands: Any, **fields: Any) -> Any:
+        reached.set()
+        assert go_on.wait(10)
+        found = take(*demands, **fields)
+        done.set()
+        return found
+
+    @gated(stage.keeper, context=asking, wait_s=wait_s)
+    async def answer(prompt: str) -> str:
+        return prompt
+
+    stage.meters.take = slow  # type: ignore[method-assign]  # a server that takes its time
+    left = asyncio.create_task(answer("one"))
+    await asyncio.to_thread(reached.wait, 10)
+    left.cancel()
+    await asyncio.sleep(0.01)  # so that it has heard of it
+    go_on.set()
+    await asyncio.gather(left, return_exceptions=True)
+
+    assert left.cancelled()
+    assert await asyncio.to_thread(done.wait, 10)
+    assert await answer("two") == "two"
 
 
 def test_failing_function_frees_its_place() -> None:

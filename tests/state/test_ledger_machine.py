@@ -80,6 +80,17 @@ class Machine(RuleBasedStateMachine):
         self.model.own[scope] = own + nano
         self._agrees(self.ledger.top_up(scope, usd=to_usd(nano)))
 
+    @rule(scope=st.sampled_from(SCOPES), nano=nanos)
+    def top_up_whatever_limits(self, scope: str, nano: int) -> None:
+        before = self.ledger.status(scope)
+        if before.limit_usd is None:
+            with pytest.raises(InvalidInput):
+                self.ledger.top_up(scope, usd=to_usd(nano), adopt=True)
+            return
+        self.model.own[scope] = to_nano(before.limit_usd) + nano
+        self.model.window[scope] = before.window
+        self._agrees(self.ledger.top_up(scope, usd=to_usd(nano), adopt=True))
+
     @rule(scopes=sets_of_scopes, nano=nanos, lease_s=leases, ceiling=st.none() | ceilings)
     def reserve(self, scopes: list[str], nano: int, lease_s: float, ceiling: Ceiling | None) -> None:
         given = {} if ceiling is None else {scopes[0]: ceiling}

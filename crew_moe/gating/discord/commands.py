@@ -46,7 +46,7 @@ def verdict_check(gatekeeper: Gatekeeper, context_of: Callable[[Interaction], Ga
     """
 
     async def predicate(interaction: Interaction) -> bool:
-        admission = await asyncio.to_thread(gatekeeper.admit_at_once, context_of(interaction))
+        admission = await gatekeeper.aadmit_at_once(context_of(interaction))
         if not admission.allowed:
             await _show(interaction, admission)
             raise VerdictFailure(admission)

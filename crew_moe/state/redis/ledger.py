@@ -65,8 +65,8 @@ class RedisLedger:
         nano = None if usd is None else given.nano_of(usd)
         return self._limit(scope, nano, words.window(None if window is None else given.window_of(window)))
 
-    def top_up(self, scope: str, *, usd: Amount) -> ScopeStatus:
-        return self._limit(scope, given.nano_of(usd), b"raise")
+    def top_up(self, scope: str, *, usd: Amount, adopt: bool = False) -> ScopeStatus:
+        return self._limit(scope, given.nano_of(usd), b"adopt" if adopt else b"raise")
 
     def reserve(
         self,

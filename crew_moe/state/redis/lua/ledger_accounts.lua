@@ -38,7 +38,7 @@ local function has_ended(bucket)
 end
 
 -- What limits an account, its own limit or else the last ceiling; and its window.
-local function limit_of(row)
+function own.limit_of(row)
   if row.limit == NONE and row.ceiling ~= NONE then
     return row.ceiling, row.ceiling_nano, row.ceiling_window
   end
@@ -47,7 +47,7 @@ end
 
 -- Brings the bucket that the terms are about to the front; `run` and `total` share one, since neither starts anew.
 local function turn(row)
-  local _, _, window = limit_of(row)
+  local _, _, window = own.limit_of(row)
   local period = window == PER_RUN and IN_TOTAL or window
   local at = 1
   while row[at] and row[at].period ~= period do
@@ -67,7 +67,7 @@ end
 
 local function unpack_row(raw)
   local row, one = {}, {}
-  local _, count, at -- what holds at present is told apart by `limit_of`
+  local _, count, at -- what holds at present is told apart by `own.limit_of`
   row.touched, one.reserved, one.reserved_nano, one.settled, one.settled_nano, one.ends, _, _, one.overrun,
     one.overrun_nano, one.blocked, _, one.period, one.opened, one.lapsed, one.lapsed_nano,
     row.limit, row.limit_nano, row.window, row.ceiling, row.ceiling_nano, row.ceiling_window, count, at =
@@ -87,7 +87,7 @@ local function unpack_row(raw)
 end
 
 local function pack_row(row)
-  local limit, limit_nano, window = limit_of(row)
+  local limit, limit_nano, window = own.limit_of(row)
   local one = row[1]
   local parts = {pack(ACCOUNT_FORMAT, row.touched, one.reserved, one.reserved_nano, one.settled, one.settled_nano,
     one.ends, limit, limit_nano, one.overrun, one.overrun_nano, one.blocked, window, one.period, one.opened, one.lapsed,
@@ -122,7 +122,7 @@ end
 
 -- What an account has left, and whether that is by a limit.
 function own.room(row)
-  local limit, limit_nano = limit_of(row)
+  local limit, limit_nano = own.limit_of(row)
   local limited = limit ~= NONE
   local whole, nano = room(row[1], limited and limit or MAX_CARRIED, limited and limit_nano or 0)
   return whole, nano, limited
