@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from crew_moe.domain.budget import BudgetPolicy, OpenCharge, ScopeKind, ScopeStatus, Settlement, Window
 from crew_moe.domain.outcome import Outcome
+from crew_moe.domain.scope import written_scope
 from crew_moe.execution.errand import Errand, errand_of
 from crew_moe.ids import DecisionIds
 from crew_moe.ports import Amount, Clock, DecisionLog, Ledger
@@ -41,27 +42,30 @@ class Budgets:
 
     def status(self, scope: str | None = None) -> tuple[ScopeStatus, ...]:
         """How one scope stands, or all that the ledger knows."""
-        return tuple(self.ledger.statuses()) if scope is None else (self.ledger.status(scope),)
+        return tuple(self.ledger.statuses()) if scope is None else (self.ledger.status(written_scope(scope)),)
 
     def open_charges(self, scope: str | None = None) -> tuple[OpenCharge, ...]:
         """Money that is held, and charges that wait for their true price."""
-        return tuple(self.ledger.open_charges(scope))
+        return tuple(self.ledger.open_charges(None if scope is None else written_scope(scope)))
 
     def set(
         self, scope: str, usd: Amount | None, *, window: Window | str | None = None, by: str = "", why: str = ""
     ) -> ScopeStatus:
         """Give a scope its own limit; None takes it away."""
+        scope = written_scope(scope)
         before = self.ledger.status(scope)
         after = self.ledger.set_limit(scope, usd=usd, window=window)
         return self._changed("set", before, after, by=by, why=why)
 
     def top_up(self, scope: str, usd: Amount, *, by: str = "", why: str = "") -> ScopeStatus:
         """Raise the limit of a scope."""
+        scope = written_scope(scope)
         before = self.ledger.status(scope)
         return self._changed("top_up", before, self.ledger.top_up(scope, usd=usd), by=by, why=why)
 
     def reconcile(self, scope: str | None = None, *, by: str = "", why: str = "") -> tuple[ScopeStatus, ...]:
         """Lift the block that an overrun put on a scope; without a scope on all, and reopen a ledger that lost data."""
+        scope = None if scope is None else written_scope(scope)
         found = tuple(self.ledger.reconcile(scope))
         self._audit("reconcile", scope or "*", by=by, why=why, after=[status.as_dict() for status in found])
         return found

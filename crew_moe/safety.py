@@ -20,6 +20,7 @@ from crew_moe.domain.digest import MAX_KEY_BYTES, digest
 from crew_moe.domain.request import MAX_TEXT_CHARS
 from crew_moe.domain.screening import Action, Concern, DetectorChoice, Finding, ScreeningPolicy, Span
 from crew_moe.errors import ScreeningFailed
+from crew_moe.execution.conversation import text_of
 from crew_moe.execution.screened import Screened, Stop
 from crew_moe.ports import ChatReply, ChatRequest, Detector, EventSink
 from crew_moe.screening.foreign import ForeignLanguage
@@ -178,7 +179,7 @@ def _seen(concern: Concern, messages: Sequence[Mapping[str, Any]]) -> Sequence[M
 def _from_outside(messages: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for message in messages:
         if message.get("role") == "assistant":
-            _, observed, output = str(message.get("content") or "").partition(_OBSERVATION)
+            _, observed, output = text_of(message.get("content")).partition(_OBSERVATION)
             if observed:
                 yield {"role": "tool", "content": output}
         elif message.get("role") not in _INSIDE:

@@ -39,9 +39,10 @@ from crew_moe.domain.policy import (
     Weights,
 )
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.scope import written_pattern
 from crew_moe.domain.screening import Action, Concern, DetectorChoice, ScreeningPolicy
 from crew_moe.domain.task import TaskPreference, TaskType
-from crew_moe.errors import ConfigError
+from crew_moe.errors import ConfigError, InvalidInput
 
 FILE = "policy.yaml"
 
@@ -75,24 +76,35 @@ def load_policy(config: Path | None, registry: Registry, strategies: Iterable[st
         profiles={profile_id: _profile(profile_id, entry) for profile_id, entry in parsed.profiles.items()},
         access=access_rules(parsed.access, registry, str(files[-1])),
         cedar=cedar,
-        budgets=_budgets(parsed.budgets),
+        budgets=_budgets(parsed.budgets, str(files[-1])),
         screening=_screening(parsed.screening),
         gate=parsed.gate,
     )
 
 
-def _budgets(entry: BudgetsEntry) -> BudgetPolicy:
-    rules = {
-        scope: BudgetRule(
+def _budgets(entry: BudgetsEntry, file: str) -> BudgetPolicy:
+    rules: dict[str, BudgetRule] = {}
+    for written, limit in entry.limits.items():
+        key = f"budgets.limits.{written}"
+        scope = _scope(written, file, key)
+        if scope in rules:
+            raise ConfigError(f"there is a limit for '{scope}' already", file=file, key=key)
+        rules[scope] = BudgetRule(
             scope=scope,
             limit_nano=to_nano(limit.usd),
             window=limit.window,
             on_exhausted=limit.on_exhausted or entry.on_exhausted,
             warn_at=entry.warn_at if limit.warn_at is None else limit.warn_at,
         )
-        for scope, limit in entry.limits.items()
-    }
     return BudgetPolicy(rules=rules, on_exhausted=entry.on_exhausted, warn_at=entry.warn_at)
+
+
+def _scope(written: str, file: str, key: str) -> str:
+    """The scope that a limit holds for, as calls pay into it."""
+    try:
+        return written_pattern(written)
+    except InvalidInput as error:
+        raise ConfigError(error.what, file=file, key=key, allowed=error.allowed) from None
 
 
 def _screening(entry: ScreeningEntry) -> ScreeningPolicy:

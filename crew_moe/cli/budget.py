@@ -9,7 +9,7 @@ import typer
 
 from crew_moe.cli.options import AsJson, By, Config, State, durable, open_router, user_name
 from crew_moe.cli.output import ABSENT, say, show_table, usd, write_json
-from crew_moe.domain.budget import scope_kind
+from crew_moe.domain.scope import written_scope
 from crew_moe.errors import InvalidInput, closest
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def status(
 ) -> None:
     """How scopes stand in their present windows, which charges wait for their true price, and the newest changes."""
     if scope is not None:
-        scope_kind(scope, where="SCOPE")
+        scope = written_scope(scope, where="SCOPE")
     with open_router(config, durable(state, PURPOSE)) as router:
         known = router.budgets.status()
         found = _fullest_first(known) if scope is None else _only(known, scope)

@@ -11,7 +11,8 @@ from crew_moe.crew.order import Order
 from crew_moe.domain.budget import Ceiling, ScopeKind
 from crew_moe.domain.money import parse_usd, to_nano, to_usd
 from crew_moe.domain.principal import Principal
-from crew_moe.execution.errand import NO_LIMITS, Errand, errand_of, scope_of
+from crew_moe.domain.scope import scope_of
+from crew_moe.execution.errand import NO_LIMITS, Errand, errand_of
 from crew_moe.ports import Amount
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from crew_moe.domain.budget import Ceiling, ScopeKind
 from crew_moe.domain.decision import Decision
@@ -16,17 +15,10 @@ from crew_moe.domain.request import RoutingRequest
 from crew_moe.errors import InvalidRequest, NotAvailable
 from crew_moe.execution.conversation import text_of
 from crew_moe.execution.errand import Errand
+from crew_moe.execution.options import check_messages, checked
 from crew_moe.execution.route import Answer, Route
 from crew_moe.execution.spend import size_of
 from crew_moe.ports import ChatRequest
-
-OPTIONS: Final = tuple(field.name for field in fields(ChatRequest) if field.name != "messages")
-
-
-# Each multiplies or raises what a call costs, behind the back of whoever put the money aside.
-DEARER: Final = frozenset({"best_of", "max_completion_tokens", "max_tokens", "n", "service_tier"})
-_ONCE: Final = frozenset({"best_of", "n"})
-CHEAPER_TIERS: Final = frozenset({"auto", "batch", "default", "flex"})
 
 
 def prepare(
@@ -34,18 +26,16 @@ def prepare(
 ) -> tuple[RoutingRequest, ChatRequest]:
     """The chat to send, and the request completed by what the chat shows: its size, tools and structured output.
 
-    Without messages the request's text is the one message of the user. Raises InvalidRequest for an unknown option.
+    Without messages the request's text is the one message of the user. Raises InvalidRequest for an option
+    that is unknown or wrong.
     """
     if request.parallel:
         raise NotAvailable("parallel", where="complete")
-    for name in options:
-        if name not in OPTIONS:
-            raise InvalidRequest(f"unknown option '{name}'", where="complete", value=name, allowed=OPTIONS)
-    for name in _passed_by(options.get("extra") or {}):
-        raise InvalidRequest(f"'{name}' would cost more than is put aside for the call", where="extra", value=name)
+    check_messages(messages)
+    given = checked(options)
     if not messages and not request.text.strip():
         raise InvalidRequest("there is neither a text nor a message", where="messages")
-    chat = ChatRequest(messages=tuple(messages or ({"role": "user", "content": request.text},)), **options)
+    chat = ChatRequest(messages=tuple(messages or ({"role": "user", "content": request.text},)), **given)
     seen = {Capability.TOOLS} if chat.tools else set()
     if chat.response_format:
         seen.add(Capability.JSON)
@@ -57,16 +47,6 @@ def prepare(
         written = update.get("text", request.text)
         update["context_tokens"] = max(0, size_of(chat).estimate - len(written) // 4)
     return request.model_copy(update=update), chat
-
-
-def _passed_by(extra: Mapping[str, Any]) -> Iterator[str]:
-    """Fields of a call by which it would cost more than its budget knows."""
-    for name in sorted(DEARER & extra.keys()):
-        harmless = (
-            extra[name] in CHEAPER_TIERS if name == "service_tier" else extra[name] in (None, 1) and name in _ONCE
-        )
-        if not harmless:
-            yield name
 
 
 def route_of(

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote
 
 from crew_moe.domain.budget import BudgetPolicy, Ceiling, ScopeKind
-from crew_moe.domain.digest import digest
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.request import RoutingRequest
+from crew_moe.domain.scope import scope_of
 from crew_moe.domain.verdict import GateContext
 
 Payers = Mapping[ScopeKind, str]
 
-MAX_NAME_CHARS: Final = 80
 NO_LIMITS: Final[Mapping[ScopeKind, Ceiling]] = {}
 
 
@@ -76,22 +74,8 @@ def spoken_for(request: RoutingRequest, principal: Principal | None) -> RoutingR
     return request.model_copy(update=names)
 
 
-def scope_of(kind: ScopeKind, name: str, tenant: str | None) -> str:
-    """The scope of a name, with its tenant in front, so that two tenants never share one."""
-    parts = [name] if tenant is None or kind is ScopeKind.TENANT else [tenant, name]
-    return f"{kind}:{'/'.join(map(_plain, parts))}"
-
-
 def _ceiling(scope: str, given: Ceiling | None, policy: BudgetPolicy) -> Ceiling | None:
     rule = policy.rule(scope)
     ruled = None if rule is None else Ceiling(limit_nano=rule.limit_nano, window=rule.window)
     found = [ceiling for ceiling in (given, ruled) if ceiling is not None]
     return min(found, key=lambda ceiling: ceiling.limit_nano, default=None)
-
-
-def _plain(name: str) -> str:
-    """The name without signs that mean something in a scope; a long one by its digest."""
-    if name.isascii() and name.isalnum():
-        return name if len(name) <= MAX_NAME_CHARS else digest(name).hex()
-    plain = quote(name, safe="@.-_+:", errors="surrogatepass")
-    return plain if len(plain) <= MAX_NAME_CHARS else digest(name).hex()

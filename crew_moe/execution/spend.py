@@ -75,9 +75,9 @@ def _json_bytes(value: object) -> int:
 
 def _without_images(message: Mapping[str, Any]) -> object:
     content = message.get("content")
-    if isinstance(content, str):
-        return content
-    return [part for part in _parts(message) if not _is_of(_IMAGES, part)] or None
+    if not isinstance(content, list | tuple):
+        return content  # what is no text and no parts goes out as text
+    return [part for part in content if not _is_of(_IMAGES, part)] or None
 
 
 def _parts(message: Mapping[str, Any]) -> Sequence[object]:

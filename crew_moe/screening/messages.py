@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 Message = Mapping[str, Any]
 
-_PART_TEXTS: Final = ("text", "refusal")  # keys of a part that hold what somebody wrote or said
+_PART_TEXTS: Final = ("text", "refusal", "thinking")  # keys of a part that hold what somebody wrote or said
 _SPOKEN: Final = ("content", "refusal", "reasoning_content")
 _TOOLS: Final = frozenset({"tool", "function"})  # roles whose name is a program's, not a person's
 
@@ -31,8 +31,8 @@ def rewritten(message: Message, rewrite: Rewrite) -> dict[str, Any]:
     """A copy of the message with every text rewritten; the message itself is not touched."""
     copy = dict(message)
     for key in _SPOKEN:
-        if key in copy:
-            copy[key] = _content(copy[key], rewrite)
+        if copy.get(key) is not None:
+            copy[key] = _content(_sendable(copy[key]), rewrite)
     if isinstance(copy.get("name"), str) and copy.get("role") not in _TOOLS:
         copy["name"] = rewrite.name(copy["name"])
     if copy.get("tool_calls"):
@@ -40,23 +40,26 @@ def rewritten(message: Message, rewrite: Rewrite) -> dict[str, Any]:
     return _call(copy, "function_call", rewrite)
 
 
+def _sendable(content: object) -> object:
+    """Text, parts, or the JSON as which anything else goes out."""
+    return content if isinstance(content, str | list | tuple) else json.dumps(content, ensure_ascii=False, default=str)
+
+
 def _content(content: object, rewrite: Rewrite) -> object:
     if isinstance(content, str):
         return rewrite.text(content)
-    if isinstance(content, list):
-        return [_part(part, rewrite) for part in content]
+    if isinstance(content, list | tuple):
+        return [_content(part, rewrite) for part in content]
+    if isinstance(content, Mapping):
+        return _part(content, rewrite)
     return content
 
 
-def _part(part: object, rewrite: Rewrite) -> object:
-    if isinstance(part, str):
-        return rewrite.text(part)
-    if not isinstance(part, Mapping):
-        return part
+def _part(part: Mapping[str, Any], rewrite: Rewrite) -> dict[str, Any]:
     copy = dict(part)
     for key in _PART_TEXTS:
-        if isinstance(copy.get(key), str):
-            copy[key] = rewrite.text(copy[key])
+        if key in copy:
+            copy[key] = _content(copy[key], rewrite)
     if "content" in copy:  # a tool's result as a part
         copy["content"] = _content(copy["content"], rewrite)
     return copy
@@ -66,8 +69,10 @@ def _call(holder: Mapping[str, Any], key: str, rewrite: Rewrite) -> dict[str, An
     """`holder` with the arguments of the call under `key` rewritten, if it has one."""
     copy = dict(holder)
     call = copy.get(key)
-    if isinstance(call, Mapping) and isinstance(call.get("arguments"), str):
-        copy[key] = {**call, "arguments": rewritten_json(call["arguments"], rewrite.text)}
+    if isinstance(call, Mapping) and call.get("arguments"):
+        given = call["arguments"]
+        text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, default=str)
+        copy[key] = {**call, "arguments": rewritten_json(text, rewrite.text)}
     return copy
 
 

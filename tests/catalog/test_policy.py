@@ -56,6 +56,13 @@ def test_every_task_type_has_its_entry() -> None:
         ({"cost": {"spread": 1}}, "cost.spread", "less than 1"),
         ({"cost": {"spread": float("nan")}}, "cost.spread", "nan"),
         ({"breaker": {"backoff": 0.5}}, "breaker.backoff", "greater than or equal to 1"),
+        ({"budgets": {"limits": {"user:acme/*": {"usd": 1}}}}, "budgets.limits.user:acme/*", "is no single scope"),
+        ({"budgets": {"limits": {"tenant:a\u200b": {"usd": 1}}}}, "budgets.limits.tenant:a\u200b", "is no name of a"),
+        (
+            {"budgets": {"limits": {"tenant:a b": {"usd": 1}, "tenant:a%20b": {"usd": 2}}}},
+            "budgets.limits.tenant:a%20b",
+            "there is a limit for 'tenant:a%20b' already",
+        ),
         ({"exploration": {"rate": 2}}, "exploration.rate", "less than or equal to 1"),
         ({"exploration": {"within": "al"}}, "exploration.within", "allowed: eligible"),
         ({"parallel": {"consensus": "jugde"}}, "parallel.consensus", "did you mean 'judge'?"),

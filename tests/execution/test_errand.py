@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from crew_moe.domain.budget import BudgetPolicy, BudgetRule, Ceiling, OnExhausted, ScopeKind, Window
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.request import RoutingRequest
-from crew_moe.execution.errand import errand_of, payers_of, scope_of
+from crew_moe.domain.scope import scope_of
+from crew_moe.execution.errand import errand_of, payers_of
 from crew_moe.state.ledger_input import scopes_of
 
 NOBODY = BudgetPolicy()

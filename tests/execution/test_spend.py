@@ -31,6 +31,11 @@ def test_image_counts_as_an_image_not_by_its_bytes() -> None:
     assert size.bytes < 200
 
 
+@pytest.mark.parametrize("content", [{"note": "x" * 1_000}, ("x" * 1_000,), b"x" * 1_000])
+def test_what_goes_out_as_text_counts_whatever_it_was(content: object) -> None:
+    assert size_of(ChatRequest(messages=[{"role": "user", "content": content}])).bound > 1_000
+
+
 def test_unknown_usage_is_estimated_from_text_and_calls() -> None:
     usage = estimated_usage(size_of(CHAT), ChatReply(text="x" * 40, tool_calls=({"function": {"name": "look"}},)))
 

@@ -156,6 +156,21 @@ def test_a_change_that_makes_no_sense_leaves_no_row(scope: str, usd: str, on: Ro
     assert on.budgets.status() == ()
 
 
+@pytest.mark.parametrize("name", ["Müller & Söhne", "acme/eu", "100%", "x" * 150])
+def test_a_limit_holds_for_a_name_with_any_signs(name: str, tmp_path: Path, sim: Simulation) -> None:
+    by_policy = f"budgets: {{limits: {{'tenant:{name}': {{usd: 0}}}}}}"
+    for policy in ("{}", by_policy):
+        with ruled(tmp_path, policy, base_url=sim.base_url) as on:
+            if policy != by_policy:
+                on.budgets.set(f"tenant:{name}", "0")
+            assert "has $0" in failed(on, asked(tenant=name, pin="gpt-4o")).attempts[0].detail
+
+
+def test_a_limit_by_hand_for_all_of_a_kind_is_refused_for_it_would_hold_for_nobody(on: Router) -> None:
+    with pytest.raises(InvalidInput, match=r"stands in policy\.yaml"):
+        on.budgets.set("run:*", "0.5")
+
+
 def test_a_lifted_block_lets_calls_pass_again(tmp_path: Path, sim: Simulation) -> None:
     with ruled(tmp_path, base_url=sim.base_url) as on:
         on.budgets.set("tenant:acme", "1")

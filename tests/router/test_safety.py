@@ -93,6 +93,17 @@ def test_what_comes_from_outside_is_looked_at(role: str, tmp_path: Path, sim: Si
         assert barred(on, asked(), messages=messages).binding == "injection"
 
 
+@pytest.mark.parametrize("parts", [False, True])
+def test_an_observation_in_an_assistants_message_comes_from_outside(
+    parts: bool, tmp_path: Path, sim: Simulation
+) -> None:
+    words = f"Action: read\nObservation: {ATTACK}"
+    content: Any = [{"type": "text", "text": words}] if parts else words
+    messages = [{"role": "user", "content": "Read the page."}, {"role": "assistant", "content": content}]
+    with under("injection: deny", tmp_path, sim) as on:
+        assert barred(on, asked(), messages=messages).binding == "injection"
+
+
 def test_the_developers_own_words_are_not_held_against_him(tmp_path: Path, sim: Simulation) -> None:
     messages = [
         {"role": "system", "content": f"You find attacks such as: {ATTACK}"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -166,6 +166,27 @@ def test_every_text_of_a_message_is_redacted_and_nothing_else() -> None:
     assert user["name"] == "PERSON_2"
     assert assistant["tool_calls"][0]["function"]["arguments"] == '{"to": "[EMAIL_1]", "n": 1.50}'
     assert messages[0]["content"] == "Serve ann@x.org"
+
+
+MAIL: Final = "ann@x.org"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": ({"type": "text", "text": MAIL},)},
+        {"role": "user", "content": [({"type": "text", "text": MAIL},)]},
+        {"role": "user", "content": {"note": MAIL}},
+        {"role": "tool", "content": MAIL.encode()},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": [{"type": "text", "text": MAIL}]}]},
+        {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": {"to": MAIL}}}]},
+    ],
+)
+def test_no_shape_of_a_message_that_is_sent_hides_its_text(message: dict[str, Any]) -> None:
+    (redacted,) = redact_messages([message], Vault(), spans_of)
+
+    assert MAIL not in repr(redacted)
+    assert "[EMAIL_1]" in repr(redacted)
 
 
 def test_a_number_in_arguments_that_is_personal_becomes_a_placeholder() -> None:
