@@ -16,6 +16,7 @@ from typing import Final
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.meter import Busy, Demand
 from crew_moe.domain.money import MAX_USD
+from crew_moe.domain.screening import THRESHOLD
 from crew_moe.domain.verdict import GateContext, Ruling, Verdict
 from crew_moe.errors import InvalidInput
 from crew_moe.gating.consequence import ALLOWED, DENY, Otherwise, hold, lowered
@@ -83,15 +84,25 @@ class Judgement:
     takes: tuple[Take, ...] = ()
 
 
+def _task_approval(context: GateContext) -> Verdict | bool:
+    """Whether neither the task nor what screening found in its text asks for a person."""
+    if context.approval is None or context.tier.rank < context.approval.rank:
+        return True
+    flagged = sorted(concern for concern, score in context.scores.items() if score >= THRESHOLD)
+    if not flagged:
+        return False
+    return Verdict(ruling=Ruling.HOLD, reason=f"the text was flagged for {' and '.join(flagged)}")
+
+
 TASK_APPROVAL: Final = Check(
     name="task_approval",
-    test=lambda context: context.approval is None or context.tier.rank < context.approval.rank,
+    test=_task_approval,
     reason="the task asks for approval of this expert",
     otherwise=hold(),
     for_all=True,
     lasting=True,
 )
-"""What a task's own `approval:` asks for; every gate has it."""
+"""What a task's own `approval:` and the screening of its text ask for; every gate has it."""
 
 
 class Gate:

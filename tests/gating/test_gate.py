@@ -12,6 +12,7 @@ import pytest
 
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.meter import Demand
+from crew_moe.domain.screening import Concern
 from crew_moe.domain.verdict import GateContext, Ruling, Verdict
 from crew_moe.errors import InvalidInput
 from crew_moe.gating.checks import check, cooldown, has_any_role, needs_approval, screened
@@ -224,3 +225,9 @@ def test_metered_check_of_ones_own_is_taken() -> None:
     mine = Metered(name="mine", demand=lambda context: Demand(key=f"mine:{context.task}"))
 
     assert Gate([mine]).judge(call()).takes[0].demand.key == "mine:audit"
+
+
+def test_a_hold_for_a_flagged_text_says_what_was_flagged() -> None:
+    held = ruled(context=call(approval=Tier.FAST, scores={Concern.INJECTION: 0.9, Concern.TOXICITY: 0.1}))
+
+    assert (held.ruling, held.reason) == (Ruling.HOLD, "the text was flagged for injection")
