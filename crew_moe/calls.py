@@ -20,6 +20,7 @@ from crew_moe.errors import ExecutionFailed
 from crew_moe.execution.completing import completion, prepare
 from crew_moe.execution.remedying import downgraded
 from crew_moe.execution.route import Answer, Route
+from crew_moe.guards import opening_of
 from crew_moe.ports import ChatRequest
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def completing(router: Router, request: RoutingRequest, chat: ChatRequest, princ
     def decide(asked: RoutingRequest, demands: Demands) -> Decision | Infeasible:
         return router.decide(asked, for_call=True, principal=principal, demands=demands)
 
+    opening = opening_of(chat)  # with the true values, so that a yes is good for no other ones
     asked, demands, attempts, task = request, screened.demands, list[Attempt](), ""
     decision, deadline = decide(asked, demands), _deadline(router, request)
     while True:
@@ -96,7 +98,7 @@ def completing(router: Router, request: RoutingRequest, chat: ChatRequest, princ
                 raise ExecutionFailed(attempts, reason=str(decision))
             return decision
         task = task or decision.decision_id
-        errand = router.guards.errand(request, task=task, principal=principal, screened=screened)
+        errand = router.guards.errand(request, task=task, principal=principal, screened=screened, opening=opening)
         outcome = yield replace(router.route(decision, asked, errand=errand), deadline=deadline), screened.chat
         attempts += outcome.attempts
         if isinstance(outcome, Answer):

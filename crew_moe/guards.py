@@ -136,8 +136,12 @@ class Guards:
         task: str,
         principal: Principal | None = None,
         screened: Screened | None = None,
+        opening: str = "",
     ) -> Errand:
-        """Who pays for a request, within which limits, and what the gate is told of it."""
+        """Who pays for a request, within which limits, and what the gate is told of it.
+
+        `opening` names the chat as it was before screening.
+        """
         from crew_moe.execution.completing import task_limits
 
         errand = errand_of(
@@ -148,7 +152,7 @@ class Guards:
         return self.with_context(
             errand,
             screened=screened,
-            opening=opening_of(screened.chat),
+            opening=opening or opening_of(screened.chat),
             principal=principal,
             max_cost_usd=request.budget_usd or Decimal(0),
             decision_id=task,

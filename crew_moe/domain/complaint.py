@@ -12,7 +12,10 @@ WORDS: Final = ("enum", "literal_error")
 SECRETIVE: Final = ("key", "token", "secret", "text")
 # What pydantic calls the branches of a union, and a wrong key; no user wrote these parts of a path.
 KEY: Final = "[key]"
-BRANCHES: Final = frozenset({"Parallel", "bool", "str", "int", "float", "list[str]", "nullable", KEY})
+BRANCHES: Final = frozenset(
+    {"Parallel", "PiiEntry", "ConcernEntry", "bool", "str", "int", "float", "list[str]", "nullable", KEY}
+)
+BRANCH_MARKS: Final = ("literal[", "str-enum[", "function-", "constrained-")
 # What a wrong type should have been, where pydantic speaks of Python's types.
 WANTED: Final[Mapping[str, str]] = {
     "model_type": "must be a mapping",
@@ -117,7 +120,7 @@ def _nested(model: Any, field: str) -> Any:
 
 def _is_branch(part: int | str) -> bool:
     """Whether this step of the path is pydantic's own."""
-    return isinstance(part, str) and (part.startswith(("literal[", "function-", "constrained-")) or part in BRANCHES)
+    return isinstance(part, str) and (part.startswith(BRANCH_MARKS) or part in BRANCHES)
 
 
 def _parent(where: str) -> str:

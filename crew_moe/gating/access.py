@@ -6,6 +6,8 @@ An expert must pass the rules of policy.yaml and the Cedar policies; one that fo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from crew_moe.domain.access import NO_DEMANDS, Asked, Demands
@@ -54,8 +56,9 @@ class AccessControl:
     def demands_of(
         self, request: RoutingRequest, principal: Principal | None = None, features: Features | None = None
     ) -> Demands:
-        """As `demands`, for a request. Without a principal the request's own word counts; features that nobody took yet
-        are taken only where a rule looks at them.
+        """As `demands`, for a request. Without a principal the request's own word counts; where a principal does not
+        say its tenant or channel, the request's forbid too, and exempt from nothing. Features that nobody took yet are
+        taken only where a rule looks at them.
         """
         if not self._rulebooks:
             return NO_DEMANDS
@@ -64,8 +67,11 @@ class AccessControl:
             features = extract(request)
         if features is not None:
             risk, task_type = features.risk, features.task_type
-        who = asker(request) if principal is None else principal
-        return self.demands(who, risk=risk, residency=request.residency, task_type=task_type)
+        ask = partial(self.demands, risk=risk, residency=request.residency, task_type=task_type)
+        if principal is None:
+            return ask(asker(request))
+        found, claimed = ask(principal), _claimed(request, principal)
+        return found if claimed is principal else found.joined(ask(claimed))
 
     def _judge(self, asked: Asked) -> Demands:
         forbidden = frozenset(bar for book in self._rulebooks for bar in book.forbids(asked))
@@ -83,3 +89,11 @@ def access_control(policy: Policy, registry: Registry) -> AccessControl:
 def asker(request: RoutingRequest) -> Principal:
     """Who asks where nobody was authenticated: whoever the request says."""
     return Principal(subject=request.user or "", tenant=request.tenant, channel=request.channel)
+
+
+def _claimed(request: RoutingRequest, principal: Principal) -> Principal:
+    """The principal, with what it does not say of itself as the request says it."""
+    tenant, channel = principal.tenant or request.tenant, principal.channel or request.channel
+    if (tenant, channel) == (principal.tenant, principal.channel):
+        return principal
+    return replace(principal, tenant=tenant, channel=channel)

@@ -73,6 +73,14 @@ def test_a_pinned_expert_that_is_forbidden_is_not_called(on: Router, sim: Simula
     assert answered(on, asked(pin="gpt-5"), principal=LEAD).expert_id == "gpt-5"
 
 
+def test_a_principal_without_a_tenant_is_bound_by_that_of_the_request(on: Router) -> None:
+    somebody = Principal(subject="sam", roles=frozenset({"lead"}))
+    request = asked(tenant="clinic")
+    for found in (on.decide(request, principal=somebody), on.decide_batch([request], principal=somebody)[0]):
+        assert isinstance(found, Decision)
+        assert on.registry[found.expert_id].provider == "mistral"
+
+
 def test_a_request_does_not_talk_itself_out_of_its_tenant(on: Router, sim: Simulation) -> None:
     done = answered(on, asked(tenant="acme"), principal=NURSE)
     assert on.registry[done.expert_id].provider == "mistral"
