@@ -16,6 +16,7 @@ from crew_moe.crew.current import one_run
 from crew_moe.crew.models import expert_of, sampling_of
 from crew_moe.crew.routed_llm import RoutedLLM
 from crew_moe.crew.seat import Seat, SeatKind
+from crew_moe.crew.unrouted import install
 
 if TYPE_CHECKING:
     from crew_moe.crew.dispatcher import Dispatcher
@@ -44,12 +45,19 @@ class RoutedCrew(Crew):
     def kickoff(self, *args: Any, **options: Any) -> Any:
         """CrewAI's kickoff, as one run: its calls share the run's budget."""
         with one_run(budget_nano=self._budget_nano):
+            self._watch()
             return super().kickoff(*args, **options)
 
     async def akickoff(self, *args: Any, **options: Any) -> Any:
         """As `kickoff`, on an event loop."""
         with one_run(budget_nano=self._budget_nano):
+            self._watch()
             return await super().akickoff(*args, **options)
+
+    def _watch(self) -> None:
+        """See that calls past the router are stopped where they must be; only a kickoff knows all of its budgets."""
+        if self._dispatcher is not None and self._dispatcher.bypass.needed:
+            install()
 
     def calculate_usage_metrics(self) -> UsageMetrics:
         """Tokens of all seats: each model once, however many agents share it, and the crew's own seats too."""

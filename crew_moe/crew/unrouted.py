@@ -47,6 +47,16 @@ class Bypass:
         self._payer = payer
         self._router = payer.router
 
+    @property
+    def needed(self) -> bool:
+        """Whether anything could stop such a call; CrewAI spends a tenth of a millisecond on hooks that do nothing."""
+        run = run_now()
+        if run is not None and run.budgets:
+            return True
+        guards, payer = self._router.guards, self._payer
+        limited = payer.principal is not None or payer.budget_nano is not None or bool(guards.policy.budgets.rules)
+        return limited or guards.asks or bool(guards.access)
+
     def check(self, call: Any) -> None:
         """Raises HookAborted for a call that must not be made."""
         expert = self._expert_of(call.llm)

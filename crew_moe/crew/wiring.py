@@ -21,7 +21,6 @@ from crew_moe.crew.plan import RoutingPlan, load_plan
 from crew_moe.crew.routed_crew import RoutedCrew, routed_class
 from crew_moe.crew.routed_llm import RoutedLLM
 from crew_moe.crew.seat import Seat, SeatKind
-from crew_moe.crew.unrouted import install
 from crew_moe.domain.principal import Principal
 from crew_moe.ports import Amount
 from crew_moe.settings import read_settings
@@ -86,7 +85,6 @@ def _dispatch(crew: Crew, plan: RoutingPlan, journal: Journal, payer: Payer) -> 
     routed._rewire = lambda copied: _dispatch(copied, plan, journal, payer)
     remember(str(crew.id), dispatcher)
     listen()
-    install()
     return routed
 
 
