@@ -19,6 +19,7 @@ from crew_moe.catalog import load_policy, load_registry, packaged_config
 from crew_moe.cli import main
 from crew_moe.crew import load_plan
 from crew_moe.gating.access import access_control
+from crew_moe.gating.catalogue import CHECKS
 from crew_moe.gating.config import build_gate
 from crew_moe.gating.examples import load_examples
 from crew_moe.strategies import STRATEGIES
@@ -42,6 +43,15 @@ TASKS: Final = (
 
 def _all(language: str) -> list[Block]:
     return [block for document in DOCUMENTS for block in blocks(document, language)]
+
+
+@pytest.fixture(autouse=True)
+def own_checks() -> Iterator[None]:
+    """A check that a document registers is forgotten again: other tests ask which checks there are."""
+    known = dict(CHECKS)
+    yield
+    CHECKS.clear()
+    CHECKS.update(known)
 
 
 @pytest.fixture
