@@ -97,14 +97,15 @@ def test_no_outage_makes_a_run_pass_its_budget(
     assert all(scope.overrun_usd == 0 for scope in scopes(router.guards.ledger))
 
 
-def test_what_nobody_knows_the_price_of_stays_put_aside(
-    agent: Make, task: Make, failing: Callable[..., tuple[Router, Simulation]], routing: Make
-) -> None:
-    router, _ = failing("reset")
-    crew = attach(solo_of(agent, task), routing("default: {pin: gpt-5}"), router=router, budget_usd="1")
-    assert isinstance(ends(crew), TaskFailed)
-    (scope,) = scopes(router.guards.ledger)
-    (charge,) = router.budgets.open_charges(scope.scope)
+def test_what_nobody_knows_the_price_of_stays_put_aside(agent: Make, task: Make, routing: Make) -> None:
+    with (
+        simulate({"rules": [{"expert": "gpt-5", "error": 500}]}, speed=0) as sim,
+        Router.from_config(state=":memory:", base_url=sim.base_url) as router,
+    ):
+        crew = attach(solo_of(agent, task), routing("default: {pin: gpt-5}"), router=router, budget_usd="1")
+        assert isinstance(ends(crew), TaskFailed)
+        (scope,) = scopes(router.guards.ledger)
+        (charge,) = router.budgets.open_charges(scope.scope)
     assert scope.reserved_usd == charge.reserved_usd > 0 == scope.settled_usd
 
 
