@@ -9,12 +9,13 @@ import pytest
 
 from crew_moe import Decision, ExecutionFailed, Router, RoutingRequest
 from crew_moe.catalog.locate import packaged_config, packaged_documents
+from crew_moe.cli.approvers import Standing
 from crew_moe.crew import AgentFactory, load_plan, report
 from crew_moe.sim import Simulation, simulate
 
 PROVIDERS = ("anthropic", "openai", "google", "mistral", "cohere")
 SUBSETS = [frozenset(dead) for size in range(1, 6) for dead in combinations(PROVIDERS, size)]
-TASKS = ("triage", "analyse", "audit", "brief")
+TASKS = ("triage", "analyse", "audit", "contacts", "brief")
 
 pytestmark = pytest.mark.accept
 
@@ -47,6 +48,8 @@ def test_the_crew_finishes_when_every_task_has_somebody_alive(
         sim.kill(provider)
     try:
         with Router.from_config(state=":memory:", base_url=sim.base_url) as router:
+            desk = router.guards.desk
+            desk.attach(Standing(desk=desk, approve=True, name="officer", why="every audit is approved here"))
             crew = AgentFactory(router).build_crew(packaged_config())
             if all(providers - dead for providers in served_by.values()):
                 assert str(crew.kickoff(inputs={"document": text}))
