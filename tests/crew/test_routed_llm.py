@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from statistics import median
 from threading import Barrier
 from typing import Any
@@ -136,7 +137,8 @@ def test_routing_adds_less_than_a_millisecond(crew: Crew, router: Router) -> Non
     model = model_of(attach(crew, router=router))
     router.executor.client.register(Transport.OPENAI, Instant())
     messages = [{"role": "system", "content": "You are one. " * 20}, {"role": "user", "content": "Analyse " * 50}]
-    acts = (lambda: model.call(messages, from_task=crew.tasks[0], from_agent=crew.agents[0]), a_millisecond)
+    call = partial(model.call, messages, from_task=crew.tasks[0], from_agent=crew.agents[0])
+    acts: tuple[Callable[[], object], ...] = (call, a_millisecond)
     spent: list[list[float]] = [[], []]
     for _ in range(300):
         for act, seconds in zip(acts, spent, strict=True):
