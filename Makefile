@@ -35,7 +35,7 @@ help: ## Show this list
 .venv/.ready-dev: pyproject.toml constraints.txt
 	$(make_venv)
 	@echo "Installing crew-moe with its development tools (a few minutes the first time) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[crew,prices,redis,policy,pii,lang,learn,discord,dev]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[crew,mcp,service,otel,prices,redis,policy,pii,lang,learn,discord,dev]'
 	@touch .venv/.ready-run $@
 
 redis:

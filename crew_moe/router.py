@@ -100,7 +100,7 @@ class Router:
         self.clock = clock or SystemClock()
         self.sink = sink or LogSink()
         self._reach = Reach.read(base_url)
-        self._log_key = digest(log_key, size=MAX_KEY_BYTES) if log_key else os.urandom(MAX_KEY_BYTES)
+        self.log_key = digest(log_key, size=MAX_KEY_BYTES) if log_key else os.urandom(MAX_KEY_BYTES)
         self.guards = guards or Guards.in_memory(policy, registry, log=log, clock=self.clock, sink=self.sink)
         self._boards = Boards(
             self._board(live=live), state, self.clock, sink=self.sink, busy=self.guards.busy_experts(registry)
@@ -108,7 +108,7 @@ class Router:
         callable_now = live or base_url is not None
         self._calling = self._boards if callable_now else self._boards.beside(self._board(live=True))
         self.budgets = Budgets(
-            self.guards.ledger, policy=policy.budgets, log=log, clock=self.clock, log_key=self._log_key
+            self.guards.ledger, policy=policy.budgets, log=log, clock=self.clock, log_key=self.log_key
         )
         self.outcomes = Outcomes(
             registry=registry,
@@ -194,7 +194,7 @@ class Router:
         return refused
 
     def _log_decision(self, decision: Decision | Infeasible, request: RoutingRequest) -> None:
-        key, identity = self._log_key, identity_of(request)
+        key, identity = self.log_key, identity_of(request)
         self.budgets.remember(decision.decision_id, identity)
         self.log.append(decision.decision_id, LogEntry(decision, digest(request.text, key=key), identity, key))
 

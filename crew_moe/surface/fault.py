@@ -1,0 +1,144 @@
+"""An error as a caller is told of it, the same over every surface: a code, a sentence, what is valid, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from crew_moe.domain.decision import Infeasible
+from crew_moe.errors import (
+    CrewFailed,
+    CrewMoEError,
+    ExecutionFailed,
+    InvalidInput,
+    InvalidRequest,
+    MissingExtra,
+    NotAvailable,
+    RefusedError,
+    ScreeningFailed,
+    StateError,
+    UnknownDecision,
+    UnknownExpert,
+    UnknownReservation,
+)
+from crew_moe.execution.trail import StopReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """`status` is HTTP's. `data` is JSON-ready and holds no prompt, no secret and no value that the caller sent."""
+
+    code: str
+    status: int
+    what: str
+    where: str = ""
+    allowed: tuple[str, ...] = ()
+    closest: str | None = None
+    next_step: str = ""
+    retry_after_s: float | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """`code: what; valid values; next step`."""
+        place = f"{self.where}: " if self.where else ""
+        valid = f"valid: {', '.join(self.allowed)}" if self.allowed else ""
+        return f"{self.code}: {'; '.join(filter(None, (place + self.what, valid, self._next)))}"
+
+    @property
+    def _next(self) -> str:
+        return f"did you mean '{self.closest}'?" if self.closest else self.next_step
+
+    def as_dict(self) -> dict[str, Any]:
+        """The machine-readable twin of the sentence."""
+        return {
+            "code": self.code,
+            "message": self.what,
+            "where": self.where or None,
+            "allowed": list(self.allowed),
+            "closest": self.closest,
+            "next_step": self._next or None,
+            "retry_after_s": self.retry_after_s,
+            **self.data,
+        }
+
+
+# The first row that an error is an instance of tells its code, its status, and what the caller can do.
+_KNOWN: Final[tuple[tuple[type[CrewMoEError], str, int, str], ...]] = (
+    (UnknownExpert, "unknown_expert", 404, "list the experts to see the ids"),
+    (UnknownDecision, "unknown_decision", 404, "use a decision_id that this router gave, and that it still keeps"),
+    (UnknownReservation, "unknown_reservation", 404, "look at the open charges"),
+    (NotAvailable, "not_available", 422, "leave it out"),
+    (InvalidRequest, "invalid_request", 422, "mend the field that is named"),
+    (InvalidInput, "invalid_input", 422, "mend what is named"),
+    (MissingExtra, "not_configured", 404, "ask whoever runs this router to install it"),
+    (ScreeningFailed, "screening_failed", 503, "try again later"),
+    (StateError, "state_unavailable", 503, "try again later"),
+    (CrewFailed, "crew_failed", 422, "look at the crew's own guardrails and tools"),
+)
+_RETRY_S: Final = 1.0
+_REFUSED_STATUS: Final[Mapping[str, int]] = {
+    "budget_usd": 402,
+    "access": 403,
+    "pii": 403,
+    "injection": 403,
+    "toxicity": 403,
+    "language": 403,
+}
+# Why nobody answered, as the executor says it.
+_FAILED: Final[Mapping[str, tuple[str, int, str]]] = {
+    StopReason.DEADLINE: ("deadline", 504, "allow more time, or a faster expert"),
+    StopReason.BUDGET: ("over_budget", 402, "raise the budget, or wait for its next window"),
+    StopReason.SPENT: ("over_budget", 402, "raise the budget, or wait for its next window"),
+    StopReason.HELD: ("approval_pending", 403, "have it approved, then send the request again"),
+    StopReason.DECLINED: ("approval_declined", 403, "ask for a cheaper tier"),
+    StopReason.DENIED: ("denied", 403, "ask for another expert, or have the gate's rules changed"),
+    StopReason.ROOM: ("no_room", 429, "wait for the providers' limits, or ask for another tier"),
+    StopReason.REJECTED: ("rejected", 422, "look at what the experts say of the request"),
+}
+_NOBODY: Final = ("no_expert_answered", 502, "try again later, or ask for another tier")
+
+
+def fault_of(error: CrewMoEError) -> Fault:
+    """What a caller is told of `error`."""
+    if isinstance(error, RefusedError):
+        return refused(error.infeasible)
+    if isinstance(error, ExecutionFailed):
+        return _failed(error)
+    code, status, advice = next((row[1:] for row in _KNOWN if isinstance(error, row[0])), ("failed", 500, ""))
+    if isinstance(error, InvalidInput):
+        return Fault(
+            code=code,
+            status=status,
+            what=error.what,
+            where=error.where,
+            allowed=error.allowed,
+            closest=error.closest,
+            next_step=advice,
+        )
+    retry = _RETRY_S if status == 503 else None
+    return Fault(code=code, status=status, what=str(error), next_step=advice, retry_after_s=retry)
+
+
+def refused(infeasible: Infeasible) -> Fault:
+    """Nobody may serve the request."""
+    told = infeasible.as_dict()
+    return Fault(
+        code="infeasible",
+        status=_REFUSED_STATUS.get(infeasible.binding, 422),
+        what=infeasible.message,
+        where=infeasible.binding,
+        next_step="loosen the limit that is named",
+        data={name: told[name] for name in ("decision_id", "binding", "nearest")},
+    )
+
+
+def _failed(error: ExecutionFailed) -> Fault:
+    code, status, advice = _FAILED.get(str(error.reason), _NOBODY)
+    return Fault(
+        code=code,
+        status=status,
+        what=str(error),
+        next_step=advice,
+        data={"attempts": [attempt.as_dict() for attempt in error.attempts]},
+    )

@@ -1,0 +1,105 @@
+"""What callers can do, whichever way they come: the Router, seen through the tenant that the caller belongs to.
+
+A caller sees and spends for its own tenant alone; an operator, who has none, for all. Nothing here knows of HTTP or
+MCP, and nothing there holds a rule of its own. Scopes are checked by the surface, before it asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crew_moe.auth.caller import Caller
+from crew_moe.domain.budget import ScopeKind, ScopeStatus
+from crew_moe.domain.decision import Decision, Infeasible
+from crew_moe.domain.outcome import Feedback, Outcome
+from crew_moe.domain.request import RoutingRequest
+from crew_moe.domain.scope import scope_of, written_scope
+from crew_moe.domain.snapshot import Pin
+from crew_moe.errors import InvalidRequest, UnknownDecision
+from crew_moe.explanation import Explanation
+from crew_moe.router import Router
+from crew_moe.routing.batch import Decisions
+from crew_moe.routing.record import commitments
+from crew_moe.routing.reports import ExpertHealth
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """The operations over one router. All raise CrewMoEError's kinds; what is refused comes back as a value."""
+
+    router: Router
+
+    def suggest(self, caller: Caller, request: RoutingRequest) -> Decision | Infeasible:
+        """Which expert to use, and why; no model is called."""
+        return self.router.decide(request, principal=caller.acting)
+
+    def suggest_batch(self, caller: Caller, requests: Sequence[RoutingRequest]) -> Decisions:
+        """As `suggest` for many at once."""
+        return self.router.decide_batch(requests, principal=caller.acting)
+
+    def health(self, expert_id: str | None = None) -> tuple[ExpertHealth, ...]:
+        """How each expert does, or the one that is named."""
+        rows = self.router.health()
+        if expert_id is None:
+            return rows
+        wanted = self.router.registry[expert_id].expert_id
+        return tuple(row for row in rows if row.expert_id == wanted)
+
+    def explain(self, caller: Caller, decision_id: str) -> Explanation:
+        """A decision of the caller's tenant, told again; those of others are as unknown as those that never were."""
+        self._own(caller, decision_id)
+        return self.router.explain(decision_id)
+
+    def record(self, caller: Caller, outcome: Outcome) -> bool:
+        """Take what came of a decision of the caller's tenant; False if it was recorded before."""
+        self._own(caller, outcome.decision_id)
+        return self.router.record(outcome)
+
+    def feedback(self, caller: Caller, feedback: Feedback) -> bool:
+        """Take a judgement; False when this source judged this decision before."""
+        self._own(caller, feedback.decision_id)
+        return self.router.feedback(feedback)
+
+    def pin(self, caller: Caller, expert_id: str, *, tenant: str | None = None, **terms: Any) -> Pin:
+        """Send matching requests to one expert; for the caller's own tenant, whatever else is asked."""
+        return self.router.pin(expert_id, tenant=_tenant(caller, tenant), by=caller.subject, **terms)
+
+    def unpin(self, caller: Caller, *, tenant: str | None = None, **terms: Any) -> int:
+        """Remove pins of the caller's tenant; how many there were."""
+        return self.router.unpin(tenant=_tenant(caller, tenant), **terms)
+
+    def budget(self, caller: Caller, scope: str | None = None) -> tuple[ScopeStatus, ...]:
+        """How the caller's scopes stand, or the one that is named. Those of other tenants can't be asked for."""
+        if scope is None:
+            return tuple(status for status in self.router.budgets.status() if _pays(caller, status.scope))
+        if not _pays(caller, written_scope(scope)):
+            raise InvalidRequest("is not a scope of your tenant", where="scope")
+        return self.router.budgets.status(scope)
+
+    def may_see(self, caller: Caller, row: Mapping[str, Any]) -> bool:
+        """Whether a row of the decision log is the caller's business."""
+        if caller.tenant is None:
+            return True
+        committed = commitments((caller.tenant,), self.router.log_key)
+        return (row.get("identity") or {}).get("tenant") == committed["tenant"]
+
+    def _own(self, caller: Caller, decision_id: str) -> None:
+        if not self.may_see(caller, self.router.outcomes.decision(decision_id)):
+            raise UnknownDecision(decision_id)
+
+
+def _tenant(caller: Caller, asked: str | None) -> str | None:
+    if caller.tenant is not None and asked not in (None, caller.tenant):
+        raise InvalidRequest("is not your tenant", where="tenant", allowed=(caller.tenant,))
+    return caller.tenant or asked
+
+
+def _pays(caller: Caller, scope: str) -> bool:
+    """Whether a scope belongs to the caller's tenant: it is the tenant, or has it in front."""
+    if caller.tenant is None:
+        return True
+    own = scope_of(ScopeKind.TENANT, caller.tenant, None).partition(":")[2]
+    kind, _, name = scope.partition(":")
+    return name == own if kind == ScopeKind.TENANT else name.startswith(f"{own}/")
