@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +17,7 @@ from crew_moe.boards import Boards
 from crew_moe.budgets import Budgets
 from crew_moe.catalog import load_policy, load_registry
 from crew_moe.clock import SystemClock
+from crew_moe.deciding import Deciding
 from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.digest import MAX_KEY_BYTES, digest
@@ -29,16 +30,12 @@ from crew_moe.domain.snapshot import Pin, Snapshot
 from crew_moe.execution.errand import spoken_for
 from crew_moe.explanation import Explanation, explain
 from crew_moe.guards import Guards
-from crew_moe.ids import DecisionIds
 from crew_moe.outcomes import Outcomes
 from crew_moe.overrides import Overrides
 from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
 from crew_moe.reach import Reach
-from crew_moe.routing.batch import Decisions, decide_batch
+from crew_moe.routing.batch import Decisions
 from crew_moe.routing.board import Board, board_of
-from crew_moe.routing.eligibility import NO_ROOM
-from crew_moe.routing.engine import decide, refuse
-from crew_moe.routing.record import LogEntry, identity_of
 from crew_moe.routing.reports import ExpertHealth, Standing, health_of, standings, stats_of
 from crew_moe.settings import read_settings
 from crew_moe.state import open_log, open_state
@@ -120,7 +117,15 @@ class Router:
             lost=lambda: self._boards.lost,
         )
         self._overrides = Overrides(registry=registry, state=state, clock=self.clock, changed=self._refresh)
-        self._new_id = DecisionIds()
+        self._deciding = Deciding(
+            boards=self._boards,
+            calling=self._calling,
+            guards=self.guards,
+            log=log,
+            clock=self.clock,
+            key=self.log_key,
+            remember=self.budgets.remember,
+        )
 
     @classmethod
     def from_config(
@@ -173,30 +178,11 @@ class Router:
         itself takes the place of what the request says. `demands` are screening's. Raises InvalidRequest and
         UnknownExpert.
         """
-        request = spoken_for(request, principal)
-        board, now = (self._calling if for_call else self._boards).current(), self.clock.now()
-        features, demands = self.guards.demanded(request, principal, demands)
-        ask = partial(
-            decide, request, decision_id=self._new_id(), now=now, new_seed=_new_seed, features=features, demands=demands
-        )
-        decision = ask(board)
-        if for_call and isinstance(decision, Infeasible) and decision.binding == NO_ROOM:
-            decision = ask(board.roomy)  # calls wait their turn
-        self._log_decision(decision, request)
-        return decision
+        return self._deciding.decide(request, for_call=for_call, principal=principal, demands=demands)
 
     def refuse(self, request: RoutingRequest, stop: Stop) -> Infeasible:
         """The answer to a request whose text nobody may see."""
-        refused = refuse(
-            request, self._boards.current(), stop.concern, stop.reason, decision_id=self._new_id(), now=self.clock.now()
-        )
-        self._log_decision(refused, request)
-        return refused
-
-    def _log_decision(self, decision: Decision | Infeasible, request: RoutingRequest) -> None:
-        key, identity = self.log_key, identity_of(request)
-        self.budgets.remember(decision.decision_id, identity)
-        self.log.append(decision.decision_id, LogEntry(decision, digest(request.text, key=key), identity, key))
+        return self._deciding.refuse(request, stop)
 
     async def adecide(
         self, request: RoutingRequest, *, for_call: bool = False, principal: Principal | None = None
@@ -206,17 +192,7 @@ class Router:
 
     def decide_batch(self, requests: Sequence[RoutingRequest], *, principal: Principal | None = None) -> Decisions:
         """As `decide` for many requests at once, in columns; a row becomes a Decision when it is read."""
-        access, batch_id = self.guards.access, self._new_id()
-        decisions = decide_batch(
-            requests if principal is None else [spoken_for(one, principal) for one in requests],
-            self._boards.current(),
-            batch_id=batch_id,
-            now=self.clock.now(),
-            new_seed=_new_seed,
-            demands=[access.demands_of(one, principal) for one in requests] if access else NO_DEMANDS,
-        )
-        self.log.append(batch_id, decisions.record.row, decisions=max(1, len(decisions)))
-        return decisions
+        return self._deciding.decide_batch(requests, principal=principal)
 
     # ---- calling --------------------------------------------------------------------------------------------------
 
@@ -394,7 +370,3 @@ class Router:
 
     def _refresh(self) -> None:
         self._boards.refresh(force=True)
-
-
-def _new_seed() -> int:
-    return int.from_bytes(os.urandom(8), "big") >> 2

@@ -1,0 +1,98 @@
+"""Decisions of one router: asked for, made on the newest board, and put on record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from crew_moe.boards import Boards, View
+from crew_moe.domain.access import NO_DEMANDS, Demands
+from crew_moe.domain.decision import Decision, Infeasible
+from crew_moe.domain.digest import digest
+from crew_moe.domain.principal import Principal
+from crew_moe.domain.request import RoutingRequest
+from crew_moe.execution.errand import spoken_for
+from crew_moe.execution.screened import Stop
+from crew_moe.guards import Guards
+from crew_moe.ids import DecisionIds
+from crew_moe.ports import Clock, DecisionLog
+from crew_moe.routing.batch import Decisions, decide_batch
+from crew_moe.routing.eligibility import NO_ROOM
+from crew_moe.routing.engine import decide, refuse
+from crew_moe.routing.record import Identity, LogEntry, identity_of
+
+
+class Deciding:
+    """What `Router.decide`, `refuse` and `decide_batch` do. `calling` holds those that can be called now; `key` turns
+    texts and identities into digests for the log; `remember` is told whose decision it was.
+    """
+
+    def __init__(
+        self,
+        *,
+        boards: Boards,
+        calling: Boards | View,
+        guards: Guards,
+        log: DecisionLog,
+        clock: Clock,
+        key: bytes,
+        remember: Callable[[str, Identity], None],
+    ) -> None:
+        self._boards = boards
+        self._calling = calling
+        self._guards = guards
+        self._log = log
+        self._clock = clock
+        self._key = key
+        self._remember = remember
+        self._new_id = DecisionIds()
+
+    def decide(
+        self, request: RoutingRequest, *, for_call: bool, principal: Principal | None, demands: Demands
+    ) -> Decision | Infeasible:
+        request = spoken_for(request, principal)
+        board, now = (self._calling if for_call else self._boards).current(), self._clock.now()
+        features, demands = self._guards.demanded(request, principal, demands)
+        ask = partial(
+            decide, request, decision_id=self._new_id(), now=now, new_seed=_new_seed, features=features, demands=demands
+        )
+        decision = ask(board)
+        if for_call and isinstance(decision, Infeasible) and decision.binding == NO_ROOM:
+            decision = ask(board.roomy)  # calls wait their turn
+        self._put_down(decision, request)
+        return decision
+
+    def refuse(self, request: RoutingRequest, stop: Stop) -> Infeasible:
+        refused = refuse(
+            request,
+            self._boards.current(),
+            stop.concern,
+            stop.reason,
+            decision_id=self._new_id(),
+            now=self._clock.now(),
+        )
+        self._put_down(refused, request)
+        return refused
+
+    def decide_batch(self, requests: Sequence[RoutingRequest], *, principal: Principal | None) -> Decisions:
+        access, batch_id = self._guards.access, self._new_id()
+        decisions = decide_batch(
+            requests if principal is None else [spoken_for(one, principal) for one in requests],
+            self._boards.current(),
+            batch_id=batch_id,
+            now=self._clock.now(),
+            new_seed=_new_seed,
+            demands=[access.demands_of(one, principal) for one in requests] if access else NO_DEMANDS,
+        )
+        self._log.append(batch_id, decisions.record.row, decisions=max(1, len(decisions)))
+        return decisions
+
+    def _put_down(self, decision: Decision | Infeasible, request: RoutingRequest) -> None:
+        key, identity = self._key, identity_of(request)
+        self._remember(decision.decision_id, identity)
+        self._log.append(decision.decision_id, LogEntry(decision, digest(request.text, key=key), identity, key))
+
+
+def _new_seed() -> int:
+    return int.from_bytes(os.urandom(8), "big") >> 2
