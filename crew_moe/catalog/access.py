@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from crew_moe.catalog.documents import read_text
 from crew_moe.catalog.locate import packaged_config
 from crew_moe.catalog.schema import AccessEntry, WhenEntry, WhichEntry, WhoEntry
+from crew_moe.documents import read_text
 from crew_moe.domain.access import AccessRule, PolicyText, When, Which, Who
 from crew_moe.domain.registry import Registry
 from crew_moe.errors import ConfigError

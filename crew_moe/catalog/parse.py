@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from crew_moe.catalog.documents import read_mapping
+from crew_moe.documents import read_mapping
 from crew_moe.domain.complaint import complaint
 from crew_moe.errors import ConfigError
 

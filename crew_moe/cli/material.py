@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from crew_moe.catalog.documents import MAX_BYTES, as_text, read_mapping, read_text
 from crew_moe.catalog.locate import layers, packaged_config, packaged_documents
 from crew_moe.cli.options import config_folder
 from crew_moe.crew.plan import AGENTS_FILE, TASKS_FILE
+from crew_moe.documents import MAX_BYTES, as_text, read_mapping, read_text
 from crew_moe.errors import ConfigError, InvalidInput
 
 DOCUMENT: Final = "document"

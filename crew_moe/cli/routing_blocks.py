@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from crew_moe.catalog.documents import read_mapping
+from crew_moe.documents import read_mapping
 from crew_moe.routing.features import infer_task_type
 
 ROUTING: Final = "routing"

@@ -11,7 +11,6 @@ from crewai import Agent, Crew, Process, Task
 from crewai.tools import BaseTool
 from pydantic import BaseModel, ValidationError
 
-from crew_moe.catalog.documents import read_mapping
 from crew_moe.crew.call import Sampling
 from crew_moe.crew.dispatcher import Dispatcher
 from crew_moe.crew.models import AUTO, expert_of
@@ -21,6 +20,7 @@ from crew_moe.crew.plan import AGENTS_FILE, TASKS_FILE, RoutingPlan, load_plan
 from crew_moe.crew.routed_llm import RoutedLLM
 from crew_moe.crew.seat import Seat, SeatKind
 from crew_moe.crew.wiring import attach
+from crew_moe.documents import read_mapping
 from crew_moe.domain.complaint import complaint
 from crew_moe.domain.principal import Principal
 from crew_moe.errors import ConfigError

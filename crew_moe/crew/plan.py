@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from crew_moe.catalog.documents import read_mapping
 from crew_moe.catalog.parse import merge
 from crew_moe.crew.config import DataRules, RoutingBlock, check_names, parse_block
+from crew_moe.documents import read_mapping
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.registry import Registry
 from crew_moe.errors import ConfigError

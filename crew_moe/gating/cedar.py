@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
-from crew_moe.catalog.documents import read_text
 from crew_moe.catalog.locate import packaged_config
+from crew_moe.documents import read_text
 from crew_moe.domain.access import Asked, PolicyText, Who
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.registry import Registry

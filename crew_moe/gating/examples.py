@@ -19,8 +19,8 @@ from typing import Any, Final, Self
 
 from pydantic import ValidationError, model_validator
 
-from crew_moe.catalog.documents import read_yaml
 from crew_moe.catalog.schema import Entry
+from crew_moe.documents import read_yaml
 from crew_moe.domain.access import Demands
 from crew_moe.domain.complaint import complaint
 from crew_moe.domain.principal import Principal

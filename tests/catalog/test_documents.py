@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from crew_moe.catalog import documents
-from crew_moe.catalog.documents import read_mapping, read_text
+from crew_moe import documents
+from crew_moe.documents import read_mapping, read_text
 from crew_moe.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crew_moe.catalog import load_policy, load_registry, packaged_config
-from crew_moe.catalog.documents import read_mapping
+from crew_moe.documents import read_mapping
 from crew_moe.domain.task import TaskType
 from tests.catalog.writing import folder, load, mistake
 

@@ -10,8 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from crew_moe.catalog import packaged_config
-from crew_moe.catalog.documents import read_mapping
 from crew_moe.cli.schemas import main, schemas, stale, write_schemas
+from crew_moe.documents import read_mapping
 
 FILES = ("experts", "policy")
 
