@@ -23,6 +23,8 @@ from crew_moe.router import Router
 from crew_moe.routing.batch import Decisions
 from crew_moe.routing.record import commitments
 from crew_moe.routing.reports import ExpertHealth
+from crew_moe.surface.experts import ExpertRow, Wanted, expert_rows
+from crew_moe.surface.page import DEFAULT_LIMIT, Page, page_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,13 @@ class Operations:
     def suggest_batch(self, caller: Caller, requests: Sequence[RoutingRequest]) -> Decisions:
         """As `suggest` for many at once."""
         return self.router.decide_batch(requests, principal=caller.acting)
+
+    def experts(
+        self, wanted: Wanted = Wanted(), *, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+    ) -> Page[ExpertRow]:
+        """The catalogue by pages, in the order of the ids."""
+        rows = list(expert_rows(self.router.registry, self.router.health(), wanted))
+        return page_of(rows, lambda row: row.expert_id, cursor=cursor, limit=limit)
 
     def health(self, expert_id: str | None = None) -> tuple[ExpertHealth, ...]:
         """How each expert does, or the one that is named."""
@@ -77,6 +86,12 @@ class Operations:
         if not _pays(caller, written_scope(scope)):
             raise InvalidRequest("is not a scope of your tenant", where="scope")
         return self.router.budgets.status(scope)
+
+    def stats(self, caller: Caller) -> dict[str, Any]:
+        """Figures of the router and its store, as JSON; of the pins those of the caller's tenant."""
+        figures = self.router.stats()
+        pins = [pin for pin in figures["pins"] if caller.tenant is None or pin["tenant"] in (None, caller.tenant)]
+        return {**figures, "pins": pins}
 
     def may_see(self, caller: Caller, row: Mapping[str, Any]) -> bool:
         """Whether a row of the decision log is the caller's business."""
