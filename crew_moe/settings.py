@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from crew_moe.domain.complaint import complaint
 from crew_moe.domain.expert import Expert
@@ -30,6 +30,19 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     log_format: Literal["console", "json"] = "console"
     log_key: str = ""
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_keys: str = ""
+    api_keys: Path | None = None
+
+    @model_validator(mode="after")
+    def _tokens_whole(self) -> Self:
+        parts = (self.jwt_keys, self.jwt_issuer, self.jwt_audience)
+        if any(parts) and not all(parts):
+            names = ("jwt_keys", "jwt_issuer", "jwt_audience")
+            absent = [f"{PREFIX}{name.upper()}" for name, part in zip(names, parts, strict=True) if not part]
+            raise ValueError(f"tokens need their keys, issuer and audience; not set: {', '.join(absent)}")
+        return self
 
 
 def read_settings() -> Settings:
@@ -41,7 +54,7 @@ def read_settings() -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         what, field, value, allowed = complaint(error, Settings)
-    raise InvalidInput(what, where=names.get(field, PREFIX), value=value, allowed=allowed)
+    raise InvalidInput(what, where=names.get(field, f"{PREFIX}JWT_*"), value=value, allowed=allowed)
 
 
 def api_key(expert: Expert) -> str | None:
