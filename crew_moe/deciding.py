@@ -11,6 +11,7 @@ from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.digest import digest
 from crew_moe.domain.principal import Principal
+from crew_moe.domain.happening import BatchDecided, Decided
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.execution.errand import spoken_for
 from crew_moe.execution.screened import Stop
@@ -24,6 +25,7 @@ from crew_moe.routing.record import Identity, LogEntry, identity_of
 
 
 class Deciding:
+from crew_moe.telemetry.watching import NOBODY, Watchers
     """What `Router.decide`, `refuse` and `decide_batch` do. `calling` holds those that can be called now; `key` turns
     texts and identities into digests for the log; `remember` is told whose decision it was.
     """
@@ -41,6 +43,7 @@ class Deciding:
     ) -> None:
         self._boards = boards
         self._calling = calling
+        watchers: Watchers = NOBODY,
         self._guards = guards
         self._log = log
         self._clock = clock
@@ -49,11 +52,13 @@ class Deciding:
         self._new_id = DecisionIds()
 
     def decide(
+        self._tell = watchers.saw if watchers.all else None
         self, request: RoutingRequest, *, for_call: bool, principal: Principal | None, demands: Demands
     ) -> Decision | Infeasible:
         request = spoken_for(request, principal)
         board, now = (self._calling if for_call else self._boards).current(), self._clock.now()
         features, demands = self._guards.demanded(request, principal, demands)
+        began = self._clock.monotonic() if self._tell else 0.0
         ask = partial(
             decide, request, decision_id=self._new_id(), now=now, new_seed=_new_seed, features=features, demands=demands
         )
@@ -65,6 +70,8 @@ class Deciding:
 
     def refuse(self, request: RoutingRequest, stop: Stop) -> Infeasible:
         refused = refuse(
+        if self._tell:
+            self._tell(Decided(decision, request.tenant, self._ms_since(began)))
             request,
             self._boards.current(),
             stop.concern,
@@ -77,11 +84,13 @@ class Deciding:
 
     def decide_batch(self, requests: Sequence[RoutingRequest], *, principal: Principal | None) -> Decisions:
         access, batch_id = self._guards.access, self._new_id()
+        if self._tell:
+            self._tell(Decided(refused, request.tenant, 0.0))
         decisions = decide_batch(
             requests if principal is None else [spoken_for(one, principal) for one in requests],
             self._boards.current(),
             batch_id=batch_id,
-            now=self._clock.now(),
+            now=now,
             new_seed=_new_seed,
             demands=[access.demands_of(one, principal) for one in requests] if access else NO_DEMANDS,
         )
@@ -94,5 +103,11 @@ class Deciding:
         self._log.append(decision.decision_id, LogEntry(decision, digest(request.text, key=key), identity, key))
 
 
+        if self._tell:
+            strategy, took_ms = board.policy.strategy, self._ms_since(began)
+            self._tell(BatchDecided(batch_id, requests, decisions, strategy, now, took_ms))
 def _new_seed() -> int:
     return int.from_bytes(os.urandom(8), "big") >> 2
+    def _ms_since(self, began: float) -> float:
+        return (self._clock.monotonic() - began) * 1000.0
+

@@ -7,13 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from crew_moe.domain.expert import Expert
+from crew_moe.domain.happening import Attempted, Reported
 from crew_moe.domain.outcome import Attempt, Feedback, Outcome, Sample
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.scope import tenant_of
 from crew_moe.errors import InvalidRequest, StateError, UnknownDecision
 from crew_moe.execution.trail import REACTIONS, Blame
 from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
 from crew_moe.routing.batch_record import row_in_batch
 from crew_moe.state.breaker import expert_key, provider_key
+from crew_moe.telemetry.watching import NOBODY, Watchers
 
 if TYPE_CHECKING:
     from crew_moe.execution.route import Route
@@ -35,6 +38,7 @@ class Outcomes:
         sink: EventSink,
         charge: Callable[[Outcome, Mapping[str, Any]], bool],
         lost: Callable[[], bool] = lambda: False,
+        watchers: Watchers = NOBODY,
     ) -> None:
         self._registry = registry
         self._state = state
@@ -43,12 +47,14 @@ class Outcomes:
         self._sink = sink
         self._charge = charge
         self._lost = lost
+        self._watchers = watchers
         self._batch: Mapping[str, Any] = {}
 
     def attempted(self, route: Route, attempt: Attempt) -> None:
         """Take an attempt of our own executor, which tends the breakers itself. Never raises: learning fails open."""
         name = served_name(route.decision_id, attempt.number)
         self._log.append(name, partial(_attempt_row, route.decision_id, attempt))
+        self._watchers.saw(Attempted(route.decision_id, route.task_type, tenant_of(route.errand.scopes), attempt))
         if not attempt.counts or self._lost():
             return
         sample = Sample(
@@ -89,6 +95,7 @@ class Outcomes:
         for key in _moved(outcome, expert):
             signal(key, now)
         self._log.append(name, lambda: {"kind": "outcome", **outcome.model_dump(mode="json")})
+        self._tell(outcome, row)
         return True
 
     def _book(self, outcome: Outcome, row: Mapping[str, Any], name: str) -> None:
@@ -118,7 +125,12 @@ class Outcomes:
         if not self._state.record(sample, self._clock.now(), once=name):
             return False
         self._log.append(name, lambda: {"kind": "feedback", **feedback.model_dump(mode="json")})
+        self._tell(feedback, row)
         return True
+
+    def _tell(self, report: Outcome | Feedback, row: Mapping[str, Any]) -> None:
+        commitment = (row.get("identity") or {}).get("tenant")
+        self._watchers.saw(Reported(report, row["task_type"], commitment, self._clock.now()))
 
     def decision(self, decision_id: str) -> Mapping[str, Any]:
         """The row of a decision, alone or in a batch. Raises UnknownDecision."""

@@ -25,6 +25,7 @@ from crew_moe.domain.budget import (
 from crew_moe.domain.decision import Candidate, Pick
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.features import Features
+from crew_moe.domain.happening import Happening
 from crew_moe.domain.meter import Busy, Demand, MeterStatus, Passage, Told
 from crew_moe.domain.outcome import Sample
 from crew_moe.domain.policy import Policy
@@ -50,6 +51,12 @@ class EventSink(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher(Protocol):
+    """Is told what a router does, by the thread that does it: it must neither wait nor raise."""
+
+    def saw(self, happening: Happening) -> None: ...
+
+
 class StrategyContext:
     """What a strategy may look at beside the candidates."""
 

@@ -32,7 +32,7 @@ from crew_moe.explanation import Explanation, explain
 from crew_moe.guards import Guards
 from crew_moe.outcomes import Outcomes
 from crew_moe.overrides import Overrides
-from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
+from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore, Watcher
 from crew_moe.reach import Reach
 from crew_moe.routing.batch import Decisions
 from crew_moe.routing.board import Board, board_of
@@ -42,6 +42,7 @@ from crew_moe.state import open_log, open_state
 from crew_moe.state.memory.ledger import MemoryLedger
 from crew_moe.strategies import STRATEGIES
 from crew_moe.telemetry.events import LogSink
+from crew_moe.telemetry.watching import Watchers, watched
 
 if TYPE_CHECKING:
     from crew_moe.execution.errand import Errand
@@ -92,10 +93,11 @@ class Router:
     ) -> None:
         self.registry = registry
         self.policy = policy
+        watchers: Sequence[Watcher] = (),
         self.state = state
         self.log = log
         self.clock = clock or SystemClock()
-        self.sink = sink or LogSink()
+        self.sink = watched(sink or LogSink(), watchers, self.clock)
         self._reach = Reach.read(base_url)
         self.log_key = digest(log_key, size=MAX_KEY_BYTES) if log_key else os.urandom(MAX_KEY_BYTES)
         self.guards = guards or Guards.in_memory(policy, registry, log=log, clock=self.clock, sink=self.sink)
@@ -118,6 +120,7 @@ class Router:
         )
         self._overrides = Overrides(registry=registry, state=state, clock=self.clock, changed=self._refresh)
         self._deciding = Deciding(
+            watchers=Watchers(watchers),
             boards=self._boards,
             calling=self._calling,
             guards=self.guards,
@@ -128,6 +131,7 @@ class Router:
         )
 
     @classmethod
+            watchers=Watchers(watchers),
     def from_config(
         cls,
         config: str | Path | None = None,
@@ -140,15 +144,18 @@ class Router:
     ) -> Self:
         """A router over the catalogue and policy of a folder (laid over the packaged ones) and a state URL.
 
+        watchers: Sequence[Watcher] = (),
         `state`: ":memory:" or "sqlite:///path.db"; unset, CREW_MOE_STATE or memory. `base_url`: one address for all
-        remote experts, or one by provider. Raises ConfigError, InvalidInput and StateError.
+        remote experts, or one by provider. `watchers` are told of all that the router does. Raises ConfigError,
+        InvalidInput and StateError.
         """
         settings = read_settings()
         folder = Path(config) if config is not None else settings.config
         registry = load_registry(folder, live=live)
         policy = load_policy(folder, registry, STRATEGIES)
         url = state or settings.state
-        log, clock, sink = open_log(url), clock or SystemClock(), sink or LogSink()
+        log, clock = open_log(url), clock or SystemClock()
+        sink = watched(sink or LogSink(), watchers, clock)
         return cls(
             registry=registry,
             policy=policy,
@@ -163,6 +170,7 @@ class Router:
         )
 
     # ---- deciding -------------------------------------------------------------------------------------------------
+            watchers=watchers,
 
     def decide(
         self,

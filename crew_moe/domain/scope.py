@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from crew_moe.domain.budget import ScopeKind, scope_kind
 from crew_moe.domain.digest import digest
@@ -43,6 +44,20 @@ def written_scope(scope: object, *, where: str = "scope") -> str:
 def written_pattern(scope: str, *, where: str = "scope") -> str:
     """As `written_scope`; `kind:*`, which means all of a kind, is allowed too."""
     return scope if scope in _PATTERNS else written_scope(scope, where=where)
+
+
+def tenant_of(scopes: Sequence[str]) -> str | None:
+    """The tenant in whose name these scopes of one payer stand; None where there is none.
+
+    >>> tenant_of(("tenant:Acme%20Ltd", "project:Acme%20Ltd/web")), tenant_of(("run:1",))
+    ('Acme Ltd', None)
+    """
+    for scope in scopes:
+        kind, _, name = scope.partition(":")
+        own, slash, _ = name.partition("/")
+        if kind == ScopeKind.TENANT or slash:
+            return unquote(own, errors="surrogatepass")
+    return None
 
 
 def _plain(name: str) -> str:
