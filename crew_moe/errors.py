@@ -12,6 +12,7 @@
      +- RefusedError            nothing may serve the request; carries the Infeasible (exit code 1)
      +- ExecutionFailed         every attempt failed; carries the attempts (exit code 1)
      +- CrewFailed              a crew ended by an error that is not the router's: a guardrail, a tool (exit code 1)
+     +- CrewCancelled        whoever started a crew's run had it stopped (exit code 1)
      +- ScreeningFailed         a detector broke; what it should have looked at goes nowhere
      +- StateError              the state store can't be used
      +- SimulationError         the simulated providers could not start
@@ -139,6 +140,13 @@ class CrewFailed(CrewMoEError):
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(f"the crew failed: {type(cause).__name__}{f': {cause}' if str(cause) else ''}")
+
+
+class CrewCancelled(CrewMoEError):
+    """A run was stopped by whoever had started it, before its next call of a model."""
+
+    def __init__(self) -> None:
+        super().__init__("the run was cancelled; what it had spent until then stays spent")
 
 
 class ScreeningFailed(CrewMoEError):

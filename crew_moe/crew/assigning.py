@@ -21,7 +21,7 @@ from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.execution.clearance import Remedy
 from crew_moe.execution.remedying import TURNED_AWAY, downgraded
-from crew_moe.execution.route import Route
+from crew_moe.execution.route import Route, never
 
 if TYPE_CHECKING:
     from crew_moe.router import Router
@@ -108,11 +108,13 @@ class Assigner:
     def route(self, order: Order, assignment: Assignment) -> Route:
         """The executor's route: the assigned experts that can take this very call, the task's deadline and budget."""
         able = tuple(expert_id for expert_id in assignment.experts if order.fits(self._router.registry[expert_id]))
+        here = run_now()
         return replace(
             assignment.route,
             experts=able or assignment.experts[:1],
             deadline=order.deadline,
             errand=self._payer.errand(order),
+            cancelled=never if here is None or here.watch is None else here.watch.cancelled,
         )
 
     def possible(self, seat: Seat, task: str | None) -> Sequence[Expert]:

@@ -14,6 +14,7 @@ from crewai.utilities.crew.crew_context import get_crew_context
 
 if TYPE_CHECKING:
     from crew_moe.crew.dispatcher import Dispatcher
+    from crew_moe.crew.watch import Watch
 
 _DISPATCHERS: Final[WeakValueDictionary[str, Dispatcher]] = WeakValueDictionary()
 
@@ -21,11 +22,12 @@ _DISPATCHERS: Final[WeakValueDictionary[str, Dispatcher]] = WeakValueDictionary(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One kickoff, with all that happens in it. `budgets` are the limits in nano-USD that hold here, by the name of the
-    run that each is for: the run's own, and those of crews inside it, which spend from both.
+    run that each is for: the run's own, and those of crews inside it, which spend from both. `watch` looks over it.
     """
 
     name: str
     budgets: Mapping[str, int] = field(default_factory=dict)
+    watch: Watch | None = None
 
     def joined(self, budget_nano: int | None) -> Run:
         """What a crew with this budget works in, inside this run."""
@@ -39,13 +41,14 @@ _RUN: Final[ContextVar[Run | None]] = ContextVar("crew_moe_run", default=None)
 
 
 @contextmanager
-def one_run(run_id: str | None = None, *, budget_nano: int | None = None) -> Iterator[str]:
+def one_run(run_id: str | None = None, *, budget_nano: int | None = None, watch: Watch | None = None) -> Iterator[str]:
     """Everything that a crew does in here is one run, with one budget: a crew inside a crew's run belongs to it.
 
-    Wrap it around the kickoffs of several crews, of a Flow's for example, and they share the run.
+    Wrap it around the kickoffs of several crews, of a Flow's for example, and they share the run. `watch` is told of
+    its tasks and may stop it.
     """
     run = (_RUN.get() or Run(name=run_id or uuid4().hex)).joined(budget_nano)
-    token = _RUN.set(run)
+    token = _RUN.set(run if watch is None else replace(run, watch=watch))
     try:
         yield run.name
     finally:

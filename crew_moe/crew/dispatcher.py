@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from crew_moe.crew.assigning import Assigner
 from crew_moe.crew.call import LLMCall
+from crew_moe.crew.current import run_now
 from crew_moe.crew.journal import CallRecord, Journal, Switch
 from crew_moe.crew.order import Order
 from crew_moe.crew.payer import Payer
@@ -53,6 +54,7 @@ MAX_OVERFLOWS: Final = 3  # per task execution: how often CrewAI may shorten the
 # No other expert helps.
 FINAL: Final = frozenset(
     {
+        StopReason.CANCELLED,
         StopReason.DEADLINE,
         StopReason.DECLINED,
         StopReason.HELD,
@@ -152,6 +154,9 @@ class Dispatcher:
         run = self.runs.of(call)
         if run.ended_by is not None and seat.kind.serves_tasks:
             raise run.ended_by
+        here = run_now()
+        if here is not None and here.watch is not None and seat.kind.serves_tasks:
+            here.watch.began(run.name)
         tally = _Tally()
         order = self._assigner.order(seat, run, call)
         found: tuple[Assignment, str] | Infeasible | None = self._assigner.assign(order)

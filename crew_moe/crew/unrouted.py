@@ -51,7 +51,7 @@ class Bypass:
     def needed(self) -> bool:
         """Whether anything could stop such a call; CrewAI spends a tenth of a millisecond on hooks that do nothing."""
         run = run_now()
-        if run is not None and run.budgets:
+        if run is not None and (run.budgets or run.watch is not None):
             return True
         guards, payer = self._router.guards, self._payer
         limited = payer.principal is not None or payer.budget_nano is not None or bool(guards.policy.budgets.rules)
@@ -59,6 +59,9 @@ class Bypass:
 
     def check(self, call: Any) -> None:
         """Raises HookAborted for a call that must not be made."""
+        run = run_now()
+        if run is not None and run.watch is not None and run.watch.cancelled():
+            raise HookAborted("the run was cancelled", SOURCE)
         expert = self._expert_of(call.llm)
         reason = self._forbidden(expert) or self._exhausted(call.llm)
         if reason:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
@@ -13,12 +13,18 @@ from crew_moe.execution.errand import NOBODYS, Errand
 from crew_moe.ports import ChatChunk, ChatReply
 
 
+def never() -> bool:
+    """Of a call that nobody cancels."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """Whom to ask, in order (the chosen expert, then its fallbacks), and within which limits.
 
     `deadline` in seconds of the clock's `monotonic`; `errand` says who pays and what the gate is told.
-    `max_output_tokens` caps what the chat itself asks for. `numbers` gives each attempt its number; copies of a route
+    `max_output_tokens` caps what the chat itself asks for. `cancelled` is asked before every call; a yes ends it all
+    before the call is made. `numbers` gives each attempt its number; copies of a route
     share it, so that a decision that serves several calls, one after another or side by side, has no number twice.
     """
 
@@ -30,6 +36,7 @@ class Route:
     deadline: float | None = None
     errand: Errand = NOBODYS
     max_output_tokens: int | None = None
+    cancelled: Callable[[], bool] = field(default=never, compare=False, repr=False)
     numbers: Iterator[int] = field(default_factory=lambda: count(1), compare=False, repr=False)
 
 
@@ -52,6 +59,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerChunk(ChatChunk):
-    """A piece of a streamed answer; the last one, which has no text, carries the whole."""
+    """A piece of a streamed answer; the last one, which has no text, carries the whole.
 
+    `expert_id` says who serves, `before` which attempts came to nothing before.
+    """
+
+    expert_id: str = ""
+    before: tuple[Attempt, ...] = ()
     answer: Answer | None = None

@@ -91,6 +91,11 @@ class Run:
         """Whether a call is under way."""
         return self._open is not None
 
+    @property
+    def rows(self) -> tuple[Attempt, ...]:
+        """The attempts that have ended."""
+        return tuple(self._rows)
+
     def give_up(self) -> None:
         """Nobody waits any more for a call that is still open: its probes go back, its price stays unknown."""
         ask, self._open = self._open, None
@@ -103,6 +108,8 @@ class Run:
     def step(self) -> Ask | Wait | Answer:
         """What the caller is to do now. Raises ExecutionFailed when there is nothing more to try."""
         while self._answer is None:
+            if self._route.cancelled():
+                self._trail = self._trail.ended(StopReason.CANCELLED)
             match self._trail.step(self._left_ms()):
                 case Stop(reason=reason):
                     raise ExecutionFailed(self._rows, reason=self._told(reason), remedy=self._remedy)

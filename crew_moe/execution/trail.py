@@ -90,6 +90,7 @@ class StopReason(StrEnum):
     DEADLINE = "the deadline has passed"
     REJECTED = "two experts found the request wrong"
     PARTIAL = "the stream broke after its first words"
+    CANCELLED = "the run was cancelled"
 
 
 _UNSERVED: Final[Mapping[ErrorClass, StopReason]] = {

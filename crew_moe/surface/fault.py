@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from crew_moe.domain.decision import Infeasible
 from crew_moe.errors import (
+    CrewCancelled,
     CrewFailed,
     CrewMoEError,
     ExecutionFailed,
@@ -74,6 +75,7 @@ _KNOWN: Final[tuple[tuple[type[CrewMoEError], str, int, str], ...]] = (
     (MissingExtra, "not_configured", 404, "ask whoever runs this router to install it"),
     (ScreeningFailed, "screening_failed", 503, "try again later"),
     (StateError, "state_unavailable", 503, "try again later"),
+    (CrewCancelled, "cancelled", 409, "start the run again"),
     (CrewFailed, "crew_failed", 422, "look at the crew's own guardrails and tools"),
 )
 _RETRY_S: Final = 1.0
