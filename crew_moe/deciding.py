@@ -10,8 +10,8 @@ from crew_moe.boards import Boards, View
 from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.digest import digest
-from crew_moe.domain.principal import Principal
 from crew_moe.domain.happening import BatchDecided, Decided
+from crew_moe.domain.principal import Principal
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.execution.errand import spoken_for
 from crew_moe.execution.screened import Stop
@@ -22,10 +22,10 @@ from crew_moe.routing.batch import Decisions, decide_batch
 from crew_moe.routing.eligibility import NO_ROOM
 from crew_moe.routing.engine import decide, refuse
 from crew_moe.routing.record import Identity, LogEntry, identity_of
+from crew_moe.telemetry.watching import NOBODY, Watchers
 
 
 class Deciding:
-from crew_moe.telemetry.watching import NOBODY, Watchers
     """What `Router.decide`, `refuse` and `decide_batch` do. `calling` holds those that can be called now; `key` turns
     texts and identities into digests for the log; `remember` is told whose decision it was.
     """
@@ -40,25 +40,25 @@ from crew_moe.telemetry.watching import NOBODY, Watchers
         clock: Clock,
         key: bytes,
         remember: Callable[[str, Identity], None],
+        watchers: Watchers = NOBODY,
     ) -> None:
         self._boards = boards
         self._calling = calling
-        watchers: Watchers = NOBODY,
         self._guards = guards
         self._log = log
         self._clock = clock
         self._key = key
         self._remember = remember
+        self._tell = watchers.saw if watchers.all else None
         self._new_id = DecisionIds()
 
     def decide(
-        self._tell = watchers.saw if watchers.all else None
         self, request: RoutingRequest, *, for_call: bool, principal: Principal | None, demands: Demands
     ) -> Decision | Infeasible:
+        began = self._clock.monotonic() if self._tell else 0.0
         request = spoken_for(request, principal)
         board, now = (self._calling if for_call else self._boards).current(), self._clock.now()
         features, demands = self._guards.demanded(request, principal, demands)
-        began = self._clock.monotonic() if self._tell else 0.0
         ask = partial(
             decide, request, decision_id=self._new_id(), now=now, new_seed=_new_seed, features=features, demands=demands
         )
@@ -66,12 +66,12 @@ from crew_moe.telemetry.watching import NOBODY, Watchers
         if for_call and isinstance(decision, Infeasible) and decision.binding == NO_ROOM:
             decision = ask(board.roomy)  # calls wait their turn
         self._put_down(decision, request)
+        if self._tell:
+            self._tell(Decided(decision, request.tenant, self._ms_since(began)))
         return decision
 
     def refuse(self, request: RoutingRequest, stop: Stop) -> Infeasible:
         refused = refuse(
-        if self._tell:
-            self._tell(Decided(decision, request.tenant, self._ms_since(began)))
             request,
             self._boards.current(),
             stop.concern,
@@ -80,22 +80,30 @@ from crew_moe.telemetry.watching import NOBODY, Watchers
             now=self._clock.now(),
         )
         self._put_down(refused, request)
+        if self._tell:
+            self._tell(Decided(refused, request.tenant, 0.0))
         return refused
 
     def decide_batch(self, requests: Sequence[RoutingRequest], *, principal: Principal | None) -> Decisions:
         access, batch_id = self._guards.access, self._new_id()
-        if self._tell:
-            self._tell(Decided(refused, request.tenant, 0.0))
+        began, now, board = self._clock.monotonic(), self._clock.now(), self._boards.current()
+        requests = requests if principal is None else [spoken_for(one, principal) for one in requests]
         decisions = decide_batch(
-            requests if principal is None else [spoken_for(one, principal) for one in requests],
-            self._boards.current(),
+            requests,
+            board,
             batch_id=batch_id,
             now=now,
             new_seed=_new_seed,
             demands=[access.demands_of(one, principal) for one in requests] if access else NO_DEMANDS,
         )
         self._log.append(batch_id, decisions.record.row, decisions=max(1, len(decisions)))
+        if self._tell:
+            strategy, took_ms = board.policy.strategy, self._ms_since(began)
+            self._tell(BatchDecided(batch_id, requests, decisions, strategy, now, took_ms))
         return decisions
+
+    def _ms_since(self, began: float) -> float:
+        return (self._clock.monotonic() - began) * 1000.0
 
     def _put_down(self, decision: Decision | Infeasible, request: RoutingRequest) -> None:
         key, identity = self._key, identity_of(request)
@@ -103,11 +111,5 @@ from crew_moe.telemetry.watching import NOBODY, Watchers
         self._log.append(decision.decision_id, LogEntry(decision, digest(request.text, key=key), identity, key))
 
 
-        if self._tell:
-            strategy, took_ms = board.policy.strategy, self._ms_since(began)
-            self._tell(BatchDecided(batch_id, requests, decisions, strategy, now, took_ms))
 def _new_seed() -> int:
     return int.from_bytes(os.urandom(8), "big") >> 2
-    def _ms_since(self, began: float) -> float:
-        return (self._clock.monotonic() - began) * 1000.0
-
