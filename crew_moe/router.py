@@ -90,10 +90,10 @@ class Router:
         base_url: str | Mapping[str, str] | None = None,
         log_key: str = "",
         guards: Guards | None = None,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         self.registry = registry
         self.policy = policy
-        watchers: Sequence[Watcher] = (),
         self.state = state
         self.log = log
         self.clock = clock or SystemClock()
@@ -117,10 +117,10 @@ class Router:
             sink=self.sink,
             charge=self.budgets.charge,
             lost=lambda: self._boards.lost,
+            watchers=Watchers(watchers),
         )
         self._overrides = Overrides(registry=registry, state=state, clock=self.clock, changed=self._refresh)
         self._deciding = Deciding(
-            watchers=Watchers(watchers),
             boards=self._boards,
             calling=self._calling,
             guards=self.guards,
@@ -128,10 +128,10 @@ class Router:
             clock=self.clock,
             key=self.log_key,
             remember=self.budgets.remember,
+            watchers=Watchers(watchers),
         )
 
     @classmethod
-            watchers=Watchers(watchers),
     def from_config(
         cls,
         config: str | Path | None = None,
@@ -141,10 +141,10 @@ class Router:
         live: bool = False,
         clock: Clock | None = None,
         sink: EventSink | None = None,
+        watchers: Sequence[Watcher] = (),
     ) -> Self:
         """A router over the catalogue and policy of a folder (laid over the packaged ones) and a state URL.
 
-        watchers: Sequence[Watcher] = (),
         `state`: ":memory:" or "sqlite:///path.db"; unset, CREW_MOE_STATE or memory. `base_url`: one address for all
         remote experts, or one by provider. `watchers` are told of all that the router does. Raises ConfigError,
         InvalidInput and StateError.
@@ -167,10 +167,10 @@ class Router:
             base_url=base_url,
             log_key=settings.log_key,
             guards=Guards.over(url, policy, registry, log=log, clock=clock, sink=sink, key=settings.log_key),
+            watchers=watchers,
         )
 
     # ---- deciding -------------------------------------------------------------------------------------------------
-            watchers=watchers,
 
     def decide(
         self,
