@@ -15,9 +15,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 from crew_moe.auth.caller import AccessScope, Caller, Unauthorized
 from crew_moe.auth.keys_file import KeyEntry, read_keys
 from crew_moe.auth.watched import Watched
+from crew_moe.domain.complaint import complaint
+from crew_moe.errors import InvalidInput
 from crew_moe.ports import Clock, EventSink
 
 PREFIX: Final = "cmk_"
@@ -80,20 +84,24 @@ def new_key(
 ) -> tuple[str, KeyEntry]:
     """A fresh key, which is told once, and what is kept of it. Without a tenant it is an operator's.
 
-    Raises pydantic's ValidationError for what no entry may hold.
+    Raises InvalidInput for what no entry may hold.
     """
     key_id, secret = secrets.token_hex(ID_BYTES), secrets.token_hex(SECRET_BYTES)
-    entry = KeyEntry(
-        id=key_id,
-        hash=digest(secret),
-        subject=subject,
-        tenant=tenant,
-        operator=tenant is None,
-        scopes=list(scopes),
-        roles=list(roles),
-        created_at=now,
-        expires_at=None if life is None else now + life,
-    )
+    try:
+        entry = KeyEntry(
+            id=key_id,
+            hash=digest(secret),
+            subject=subject,
+            tenant=tenant,
+            operator=tenant is None,
+            scopes=list(scopes),
+            roles=list(roles),
+            created_at=now,
+            expires_at=None if life is None else now + life,
+        )
+    except ValidationError as error:
+        what, where, value, allowed = complaint(error, KeyEntry)
+        raise InvalidInput(what, where=where, value=value, allowed=allowed) from None
     return f"{PREFIX}{key_id}_{secret}", entry
 
 
