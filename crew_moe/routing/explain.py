@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from crew_moe.routing.rejections import usd_text
+from crew_moe.routing.rejections import turned_away, usd_text
 
 if TYPE_CHECKING:
     from crew_moe.routing.ruling import Ruling
@@ -28,8 +27,8 @@ def rationale(ruling: Ruling) -> str:
         parts.append(ruling.reason)
     if ruling.confidence < ruling.lane.scene.policy.thresholds.min_confidence:
         parts.append("a close choice")
-    turned_away = Counter(rejection.rule for rejection in ruling.rejections)
-    if turned_away:
-        counts = ", ".join(f"{rule} {count}" for rule, count in turned_away.most_common())
+    rules = turned_away(ruling.lane, ruling.terms)
+    if rules:
+        counts = ", ".join(f"{rule} {count}" for rule, count in rules.most_common())
         parts.append(f"not eligible: {counts}")
     return "; ".join(parts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from crew_moe.routing.lane import Field, Lane
 
 
@@ -14,27 +12,27 @@ def choose_fallbacks(lane: Lane, field: Field, position: int, asked: tuple[str, 
     it names. Else the expert's own `fallback` comes first, then the best by ranking; of two the one of a provider
     not tried yet, unless it lacks more than the policy's margin.
     """
-    fits = field.fits
-    able = {name for index, name in enumerate(lane.roster.ids) if fits is None or fits[index]}
-    chosen = lane.roster.ids[position]
+    ids, chosen = lane.roster.ids, lane.roster.ids[position]
+    fits = None if field.fits is None else field.fits.tolist()
     if asked is not None:
+        able = {name for index, name in enumerate(ids) if fits is None or fits[index]}
         return tuple(dict.fromkeys(name for name in asked if name in able and name != chosen))
     if lane.needs.pin is not None or lane.needs.profile is not None:
         return ()
-    limits = lane.scene.policy.limits
-    order = [int(index) for index in np.argsort(-field.ranking, kind="stable")]
-    left = [index for index in order if lane.roster.ids[index] in able and index != position]
+    limits, providers, ranking = lane.scene.policy.limits, lane.roster.providers, field.ranking.tolist()
+    order = sorted(range(len(ids)), key=lambda index: -ranking[index])
+    left = [index for index in order if index != position and (fits is None or fits[index])]
     picked = _own_fallback(lane, position, left)
-    tried = {_provider(lane, index) for index in (position, *picked)}
+    tried = {providers[index] for index in (position, *picked)}
     while left and len(picked) < limits.fallbacks:
         best = left[0]
-        other = next((index for index in left if _provider(lane, index) not in tried), best)
-        close = field.ranking[best] - field.ranking[other] <= limits.fallback_margin
+        other = next((index for index in left if providers[index] not in tried), best)
+        close = ranking[best] - ranking[other] <= limits.fallback_margin
         following = other if close else best
         left.remove(following)
         picked.append(following)
-        tried.add(_provider(lane, following))
-    return tuple(lane.roster.ids[index] for index in picked[: limits.fallbacks])
+        tried.add(providers[following])
+    return tuple(ids[index] for index in picked[: limits.fallbacks])
 
 
 def _own_fallback(lane: Lane, position: int, left: list[int]) -> list[int]:
@@ -44,7 +42,3 @@ def _own_fallback(lane: Lane, position: int, left: list[int]) -> list[int]:
     for index in found:
         left.remove(index)
     return found
-
-
-def _provider(lane: Lane, index: int) -> str:
-    return lane.roster.providers[index]

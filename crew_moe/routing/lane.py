@@ -6,6 +6,7 @@ is a handful of operations over the few that are left.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from crew_moe.domain.expert import Tier
 from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
 from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.cost import Prices, cost_of, prices_of
-from crew_moe.routing.eligibility import LASTING, Miss, Scene, has_room, standing_by, static_misses
+from crew_moe.routing.eligibility import LASTING, PRECEDENCE, Miss, Scene, has_room, standing_by, static_misses
 from crew_moe.routing.needs import Needs
 from crew_moe.routing.scoring import Base, FixedPoints, base_points, fixed_points, scaled
 
@@ -109,6 +110,14 @@ class Lane:
     def misses(self) -> tuple[tuple[int, Miss], ...]:
         """Why the others are not members, by registry position."""
         return static_misses(self.scene)
+
+    @cached_property
+    def first_rules(self) -> Mapping[int, str]:
+        """The first rule that each of the others fails, in the order of precedence, by registry position."""
+        first: dict[int, str] = {}
+        for index, miss in self.misses:
+            first[index] = min(first.get(index, miss.rule), miss.rule, key=PRECEDENCE.index)
+        return first
 
     @cached_property
     def roster(self) -> Roster:

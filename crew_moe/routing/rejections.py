@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from crew_moe.domain.decision import Nearest, Rejection
 from crew_moe.domain.money import NANO, to_usd
+from crew_moe.routing.columns import Floats
 from crew_moe.routing.cost import cost_of, prices_of
-from crew_moe.routing.eligibility import BUDGET, CONTEXT, PRECEDENCE, RULED_OUT, Miss, Scene
+from crew_moe.routing.eligibility import BUDGET, CONTEXT, PRECEDENCE, RULED_OUT, TENANT, Miss, Scene
 from crew_moe.routing.lane import Lane, windows_of
 from crew_moe.routing.needs import Needs, Terms
 
 
 def misses_of(lane: Lane, terms: Terms) -> Mapping[int, Sequence[Miss]]:
-    """Every miss by registry position, each list in the order of precedence."""
+    """Every miss by registry position, each list in the order of precedence.
+
+    Who serves another tenant alone is left out: those who ask are not to hear of it.
+    """
     found: dict[int, list[Miss]] = {}
     for index, miss in (*lane.misses, *_window_misses(lane.scene, terms), *_budget_misses(lane.scene, terms)):
         found.setdefault(index, []).append(miss)
     for misses in found.values():
         misses.sort(key=lambda miss: PRECEDENCE.index(miss.rule))
-    return found
+    return {index: misses for index, misses in found.items() if all(miss.rule != TENANT for miss in misses)}
+
+
+def turned_away(lane: Lane, terms: Terms) -> Counter[str]:
+    """How many experts each rule turned away: the counts of `rejections`, without their sentences."""
+    first = lane.first_rules
+    sized = [(_narrow(lane.scene, terms), CONTEXT), (_dear(lane.scene, terms), BUDGET)]
+    if any(indexes for indexes, _ in sized):
+        first = dict(first)
+        for indexes, rule in sized:
+            for index in indexes:
+                first[index] = min(first.get(index, rule), rule, key=PRECEDENCE.index)
+    return Counter(first[index] for index in sorted(first))
 
 
 def rejections(lane: Lane, terms: Terms) -> tuple[Rejection, ...]:
@@ -87,23 +106,38 @@ def _rejection(expert_id: str, misses: Sequence[Miss]) -> Rejection:
     )
 
 
+def _narrow(scene: Scene, terms: Terms) -> list[int]:
+    """Experts whose window the request does not fit into."""
+    return np.flatnonzero(windows_of(scene) < terms.input_tokens + terms.output_tokens).tolist()
+
+
+def _dear(scene: Scene, terms: Terms) -> list[int]:
+    """Experts that may cost more than the budget; compared as the choice compares it, to the last bit."""
+    if terms.budget_nano is None:
+        return []
+    dear = _costs(scene, terms) > terms.budget_nano / (1.0 + scene.policy.cost.spread)
+    return np.flatnonzero(dear).tolist()
+
+
+def _costs(scene: Scene, terms: Terms) -> Floats:
+    return cost_of(prices_of(scene.columns, scene.experience), terms.input_tokens, terms.output_tokens)
+
+
 def _window_misses(scene: Scene, terms: Terms) -> Iterator[tuple[int, Miss]]:
-    needed = terms.input_tokens + terms.output_tokens
-    for index, window in enumerate(windows_of(scene).tolist()):
-        if window < needed:
-            over = needed - window
-            yield index, Miss(CONTEXT, f"{needed:,.0f} tokens > window of {window:,.0f}", over, over / needed)
+    needed, windows = terms.input_tokens + terms.output_tokens, windows_of(scene)
+    for index in _narrow(scene, terms):
+        window = float(windows[index])
+        over = needed - window
+        yield index, Miss(CONTEXT, f"{needed:,.0f} tokens > window of {window:,.0f}", over, over / needed)
 
 
 def _budget_misses(scene: Scene, terms: Terms) -> Iterator[tuple[int, Miss]]:
     budget = terms.budget_nano
     if budget is None:
         return
-    cost = cost_of(prices_of(scene.columns, scene.experience), terms.input_tokens, terms.output_tokens)
-    margin = 1.0 + scene.policy.cost.spread
-    for index, expected in enumerate(cost.tolist()):
-        if expected > budget / margin:  # compared as the choice compares it, to the last bit
-            nano = expected * margin
-            over = max(0.0, nano - budget)
-            detail = f"up to ${usd_text(nano)} > budget of ${usd_text(budget)}"
-            yield index, Miss(BUDGET, detail, over / NANO, over / budget if budget else RULED_OUT)
+    costs, margin = _costs(scene, terms), 1.0 + scene.policy.cost.spread
+    for index in _dear(scene, terms):
+        nano = float(costs[index]) * margin
+        over = max(0.0, nano - budget)
+        detail = f"up to ${usd_text(nano)} > budget of ${usd_text(budget)}"
+        yield index, Miss(BUDGET, detail, over / NANO, over / budget if budget else RULED_OUT)

@@ -39,7 +39,13 @@ class Ruling(NamedTuple):
 
     @property
     def field(self) -> Field:
-        return self.lane.figures.judge(*self.terms)
+        """Whoever asks for one property asks for the next: the field that was judged last is kept."""
+        global _judged
+        ruling, field = _judged
+        if ruling is not self or field is None:
+            field = self.lane.figures.judge(*self.terms)
+            _judged = (self, field)
+        return field
 
     @property
     def policy_version(self) -> str:
@@ -101,3 +107,6 @@ class Ruling(NamedTuple):
     @property
     def rationale(self) -> str:
         return rationale(self)
+
+
+_judged: tuple[Ruling | None, Field | None] = (None, None)
