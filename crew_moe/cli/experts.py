@@ -151,4 +151,9 @@ def _health(row: ExpertHealth) -> tuple[object, ...]:
 
 def _pin(pin: dict[str, Any]) -> tuple[object, ...]:
     scope = [f"{name} {pin[name]}" for name in ("task_type", "task", "tenant") if pin[name]]
-    return pin["expert_id"], ", ".join(scope) or "everywhere", pin["expires_at"] or "unpinned", pin["reason"] or None
+    return (
+        pin["expert_id"] or f"strategy {pin['strategy']}",
+        ", ".join(scope) or "everywhere",
+        pin["expires_at"] or "unpinned",
+        pin["reason"] or None,
+    )

@@ -9,6 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
+
+from crew_moe.domain.service import Service
+
+STRATEGY_MARK: Final = "strategy:"
 
 
 class Circuit(StrEnum):
@@ -58,7 +63,8 @@ class Performance:
 class Pin:
     """A manual override: requests in its scope go to this expert alone (seed 000: expert pinning).
 
-    A scope field that is None matches everything; the narrowest pin wins, then the newest.
+    A scope field that is None matches everything; the narrowest pin wins, then the newest. `strategy:NAME` in the
+    place of an expert overrides how experts are ranked, instead of who serves.
     """
 
     expert_id: str
@@ -70,11 +76,16 @@ class Pin:
     created_at: datetime
     expires_at: datetime | None = None
 
+    @property
+    def strategy(self) -> str | None:
+        """The strategy that it puts in force, None where it names an expert."""
+        return self.expert_id.removeprefix(STRATEGY_MARK) if self.expert_id.startswith(STRATEGY_MARK) else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything learned that a decision may read. `performance` is keyed by (expert id, task type); `busy` tells until
-    when the provider of an expert has no room for more calls.
+    when the provider of an expert has no room for more calls; `services` are the registered ones, by id.
     """
 
     version: int = 0
@@ -84,3 +95,4 @@ class Snapshot:
     pins: tuple[Pin, ...] = ()
     provider_share: Mapping[str, float] = field(default_factory=dict)
     busy: Mapping[str, datetime] = field(default_factory=dict)
+    services: tuple[Service, ...] = ()

@@ -6,6 +6,7 @@ points" is worked out once per set of needs and snapshot (a Lane) and looked up 
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import datetime
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -19,6 +20,7 @@ from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.snapshot import Pin
 from crew_moe.domain.task import Modality, TaskPreference, TaskType
 from crew_moe.errors import InvalidRequest
+from crew_moe.routing.features import extract
 
 NON_LATIN_NEEDS = Capability.MULTILINGUAL.bit
 
@@ -26,7 +28,8 @@ NON_LATIN_NEEDS = Capability.MULTILINGUAL.bit
 class Needs(NamedTuple):
     """Hashable demands. `capabilities` is a bit set, `tier`/`max_tier` are ranks, the rest as in the request.
 
-    What `demands` asks for beyond the request is worked into the other fields; it says whose rule it was.
+    What `demands` asks for beyond the request is worked into the other fields; it says whose rule it was. `owner` is
+    the request's tenant where some experts serve it alone.
     """
 
     task_type: TaskType
@@ -44,6 +47,7 @@ class Needs(NamedTuple):
     profile: str | None
     tight_budget: bool
     demands: Demands = NO_DEMANDS
+    owner: str | None = None
 
 
 # What decides the needs of a request beside its text and its sizes.
@@ -86,8 +90,12 @@ def needs_of(
     pins: tuple[Pin, ...],
     now: datetime,
     demands: Demands = NO_DEMANDS,
+    owners: Container[str] = (),
 ) -> Needs:
-    """Demands of a request under a policy, a profile, the manual pins in force, and what others demand of it."""
+    """Demands of a request under a policy, a profile, the manual pins in force, and what others demand of it.
+
+    `owners` are the tenants that some experts serve alone.
+    """
     profile = profile_of(request, policy)
     latency = request.max_latency_ms
     if profile is not None and profile.max_latency_ms is not None:
@@ -113,6 +121,7 @@ def needs_of(
         request.profile,
         is_tight(request, policy),
         demands,
+        request.tenant if request.tenant in owners else None,
     )
 
 
@@ -222,12 +231,24 @@ def _capabilities(request: RoutingRequest, features: Features, policy: Policy) -
     return bits
 
 
-def _pinned(request: RoutingRequest, features: Features, pins: tuple[Pin, ...], now: datetime) -> str | None:
-    """The expert of the narrowest pin that matches, the newest among equals."""
-    matching = [pin for pin in pins if _matches(pin, request, features, now)]
-    if not matching:
+def strategy_in_force(request: RoutingRequest, pins: tuple[Pin, ...], now: datetime) -> str | None:
+    """The strategy that an override sets for a request that names none."""
+    overrides = tuple(pin for pin in pins if pin.strategy is not None)
+    if not overrides or request.strategy is not None:
         return None
-    return max(matching, key=lambda pin: (_width(pin), pin.created_at)).expert_id
+    found = _narrowest(request, extract(request), overrides, now)
+    return None if found is None else found.strategy
+
+
+def _pinned(request: RoutingRequest, features: Features, pins: tuple[Pin, ...], now: datetime) -> str | None:
+    found = _narrowest(request, features, tuple(pin for pin in pins if pin.strategy is None), now)
+    return None if found is None else found.expert_id
+
+
+def _narrowest(request: RoutingRequest, features: Features, pins: tuple[Pin, ...], now: datetime) -> Pin | None:
+    """The narrowest pin that matches, the newest among equals."""
+    matching = [pin for pin in pins if _matches(pin, request, features, now)]
+    return max(matching, key=lambda pin: (_width(pin), pin.created_at), default=None)
 
 
 def _matches(pin: Pin, request: RoutingRequest, features: Features, now: datetime) -> bool:

@@ -16,7 +16,7 @@ from crew_moe.domain.task import TaskType
 from crew_moe.routing.board import Board
 from crew_moe.routing.cost import return_on_cost
 from crew_moe.routing.features import extract
-from crew_moe.routing.needs import needs_of, terms_of
+from crew_moe.routing.needs import terms_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ def standings(
 ) -> tuple[Standing, ...]:
     """Eligible experts for a request, best score first."""
     features = extract(request)
-    needs = needs_of(request, features, board.policy, board.snapshot.pins, board.snapshot.taken_at, demands)
+    needs = board.needs(request, features, board.snapshot.taken_at, demands)
     terms = terms_of(request, features, board.policy)
     lane = board.lane(needs)
     field = lane.figures.judge(*terms)
@@ -188,13 +188,15 @@ def stats_of(board: Board) -> dict[str, Any]:
         "provider_share": dict(snapshot.provider_share),
         "open_breakers": sorted(key for key, row in snapshot.breakers.items() if row.state != "closed"),
         "without_room": {expert_id: until.isoformat() for expert_id, until in sorted(snapshot.busy.items())},
-        "pins": [_pin_row(pin) for pin in snapshot.pins],
+        "pins": [pin_row(pin) for pin in snapshot.pins],
     }
 
 
-def _pin_row(pin: Pin) -> dict[str, Any]:
+def pin_row(pin: Pin) -> dict[str, Any]:
+    """A manual override, JSON-ready: to an expert, or to a strategy."""
     return {
-        "expert_id": pin.expert_id,
+        "expert_id": pin.expert_id if pin.strategy is None else None,
+        "strategy": pin.strategy,
         "task_type": pin.task_type,
         "task": pin.task,
         "tenant": pin.tenant,

@@ -75,6 +75,10 @@ class Operations:
         """Send matching requests to one expert; for the caller's own tenant, whatever else is asked."""
         return self.router.pin(expert_id, tenant=_tenant(caller, tenant), by=caller.subject, **terms)
 
+    def rank_by(self, caller: Caller, strategy: str, *, tenant: str | None = None, **terms: Any) -> Pin:
+        """Put a strategy in force for matching requests; for the caller's own tenant, whatever else is asked."""
+        return self.router.overrides.rank_by(strategy, tenant=_tenant(caller, tenant), by=caller.subject, **terms)
+
     def unpin(self, caller: Caller, *, tenant: str | None = None, **terms: Any) -> int:
         """Remove pins of the caller's tenant; how many there were."""
         return self.router.unpin(tenant=_tenant(caller, tenant), **terms)
