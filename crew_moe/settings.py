@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from crew_moe.domain.complaint import complaint
 from crew_moe.domain.expert import Expert
@@ -34,6 +34,28 @@ class Settings(BaseModel):
     jwt_audience: str = ""
     jwt_keys: str = ""
     api_keys: Path | None = None
+    mcp_transport: Literal["stdio", "http"] = "stdio"
+    mcp_host: str = "127.0.0.1"
+    mcp_port: Annotated[int, Field(ge=0, le=65535)] = 8006
+    mcp_allow_hosts: str = ""
+    mcp_enable_writes: bool = False
+    mcp_toolsets: str = ""
+    mcp_project: Path | None = None
+    mcp_live: bool = False
+    mcp_rate_limit: str = "600/minute"
+
+    serve_host: str = "127.0.0.1"
+    serve_port: Annotated[int, Field(ge=0, le=65535)] = 8005
+    serve_workers: Annotated[int, Field(ge=1, le=256)] = 1
+    serve_hosts: str = ""
+    serve_origins: str = ""
+    serve_rate: str = "6000/minute"
+    serve_max_body_bytes: Annotated[int, Field(ge=1024, le=1_000_000_000)] = 8_000_000
+    serve_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    serve_drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    serve_live: bool = False
+    serve_dev: bool = False
+    serve_providers: str = ""
 
     @model_validator(mode="after")
     def _tokens_whole(self) -> Self:

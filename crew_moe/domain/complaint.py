@@ -62,6 +62,18 @@ def complaint(error: ValidationError, model: type[BaseModel]) -> tuple[str, str,
     return f"{message} (given {shown})", where, None, ()
 
 
+def told(one: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """(what, allowed values) of one problem as pydantic lists it, without the value."""
+    kind = one["type"]
+    if kind in WORDS:
+        return "is not one of the allowed values", _words(one)
+    if kind == "missing":
+        return "is required", ()
+    if kind == "extra_forbidden":
+        return "is unknown", ()
+    return WANTED.get(kind) or one["msg"][:1].lower() + one["msg"][1:], ()
+
+
 def _most_telling(found: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], Sequence[dict[str, Any]]]:
     """The complaint to pass on, and those of the other branches of its union.
 

@@ -1,0 +1,181 @@
+"""The service as an ASGI app: the entrance around the routes, over one Router."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crew_moe import __version__
+from crew_moe.auth.authenticator import Authenticator
+from crew_moe.router import Router
+from crew_moe.service.admission import Admission
+from crew_moe.service.catalogue import catalogue_routes
+from crew_moe.service.demo import demo_routes
+from crew_moe.service.documents import documented
+from crew_moe.service.entrance import REQUEST_ID, BodySize, Door, Hosts, RequestIds, TimeLimit
+from crew_moe.service.openai_api import chat_routes
+from crew_moe.service.options import ServiceOptions
+from crew_moe.service.overriding import overriding_routes
+from crew_moe.service.probes import OPEN_PATHS, metrics_routes, probe_routes
+from crew_moe.service.problem import problems_of
+from crew_moe.service.registering import registering_routes
+from crew_moe.service.reporting import reporting_routes
+from crew_moe.service.routing import routing_routes
+from crew_moe.service.stream import RoutingStream
+from crew_moe.surface.operations import Operations
+from crew_moe.surface.rates import FAILURES, RateLimit, Rates
+from crew_moe.surface.telemetry import Telemetry
+
+API: Final = "/api/v1"
+EXPOSED: Final = (
+    REQUEST_ID,
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Crew-Moe-Expert",
+    "X-Crew-Moe-Decision",
+    "X-Crew-Moe-Cost-Usd",
+    "X-Crew-Moe-Fallback",
+)
+"""Headers that a page of an allowed origin may read."""
+DESCRIPTION: Final = "Which expert (LLM) should do this, inside which budget, and why: for every step of a crew."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a service is made of; `state` is the URL of the state that the router has open."""
+
+    router: Router
+    telemetry: Telemetry
+    authenticator: Authenticator
+    options: ServiceOptions
+    state: str
+
+
+def make_app(parts: Parts, *, extra: APIRouter | None = None) -> FastAPI:
+    """The app over these parts, which it closes when it stops. `extra` routes stand behind the same entrance."""
+    stream = RoutingStream(
+        parts.telemetry.feed,
+        parts.authenticator,
+        origins=parts.options.origins,
+        log_key=parts.router.log_key,
+    )
+    admission = _admission(parts)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await stream.close()
+        await admission.aclose()
+        await asyncio.to_thread(_close, parts)
+
+    app = FastAPI(title="crew-moe", version=__version__, description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    operations = Operations(parts.router)
+    for group in (
+        routing_routes,
+        catalogue_routes,
+        reporting_routes,
+        overriding_routes,
+        registering_routes,
+        demo_routes,
+    ):
+        app.include_router(group(operations), prefix=API)
+    app.include_router(chat_routes(parts.router))
+    app.include_router(probe_routes(operations))
+    app.include_router(metrics_routes(parts.telemetry))
+    if extra is not None:
+        app.include_router(extra)
+    app.add_api_websocket_route("/ws/routing", stream)
+    problems_of(app)
+    app.openapi = lambda: _document(app, parts.router)  # type: ignore[method-assign]  # as FastAPI's guide has it
+    _enter(app, parts, admission)
+    return app
+
+
+class Observed:
+    """Measures, traces and logs every request, and turns what nobody expected into an answer that gives nothing away."""
+
+    def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        metrics, began, status = self._telemetry.metrics, time.perf_counter(), 500
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+        async def seen(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        metrics.begun()
+        with self._telemetry.tracing.request(scope["path"], scope["method"], headers) as span:
+            try:
+                await self._app(scope, receive, seen)
+            finally:
+                seconds, route = time.perf_counter() - began, _template(scope)
+                metrics.served(route, scope["method"], status, seconds)
+                span.answered(status)
+                _LOG.info("request", route=route, method=scope["method"], status=status, ms=round(seconds * 1000, 3))
+
+
+_LOG = structlog.get_logger("crew_moe")
+
+
+def _template(scope: Scope) -> str:
+    """The path of the route that answered, with its placeholders; what no route answered has none."""
+    route = scope.get("route")
+    return getattr(route, "path", "") if route is not None else ""
+
+
+def _admission(parts: Parts) -> Admission:
+    rate = RateLimit.parse(parts.options.rate, where="--rate")
+    return Admission(
+        parts.authenticator,
+        rates=Rates.open(rate, parts.state),
+        failures=Rates.open(FAILURES, parts.state, name="failures"),
+    )
+
+
+def _enter(app: FastAPI, parts: Parts, admission: Admission) -> None:
+    """Put the entrance in front of the routes; the last one added is passed first."""
+    options = parts.options
+    app.add_middleware(TimeLimit, seconds=options.timeout_s)
+    app.add_middleware(BodySize, limit=options.max_body_bytes)
+    app.add_middleware(Door, admit=admission, open_paths=OPEN_PATHS)
+    if options.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=options.origins,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "X-API-Key", REQUEST_ID),
+            expose_headers=EXPOSED,
+        )
+    app.add_middleware(Hosts, hosts=options.hosts, origins=options.origins)
+    app.add_middleware(Observed, telemetry=parts.telemetry)
+    app.add_middleware(RequestIds)
+
+
+def _document(app: FastAPI, router: Router) -> dict[str, object]:
+    """The OpenAPI document, made once."""
+    if app.openapi_schema is None:
+        app.openapi_schema = documented(app, router)
+    return app.openapi_schema
+
+
+def _close(parts: Parts) -> None:
+    parts.telemetry.close()
+    parts.router.close()

@@ -1,0 +1,118 @@
+"""POST /route and /route/batch: which expert should serve this?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
+
+from crew_moe.auth.caller import AccessScope, Caller
+from crew_moe.domain.decision import Decision, Infeasible
+from crew_moe.domain.money import to_usd
+from crew_moe.domain.request import RoutingRequest
+from crew_moe.routing.batch import Decisions
+from crew_moe.service.access import GuardedRoute, caller_of, needs
+from crew_moe.service.bodies import Asked, Batch, WrappedWork, read_asked, read_batch
+from crew_moe.service.documents import document
+from crew_moe.service.examples import BATCHES, REQUESTS
+from crew_moe.service.views import BatchView, RouteView
+from crew_moe.surface.operations import Operations
+
+JSON: Final = "application/json"
+
+
+def routing_routes(operations: Operations) -> APIRouter:
+    """The endpoints that decide."""
+    routes = APIRouter(route_class=GuardedRoute, tags=["routing"])
+
+    @routes.post(
+        "/route",
+        response_model=RouteView,
+        summary="Route a single request",
+        openapi_extra=document(RoutingRequest, WrappedWork, examples=REQUESTS),
+    )
+    @needs(AccessScope.READ, plain=True)
+    async def route(request: Request) -> Response:
+        """The expert for one request, with its fallbacks and the reason. No model is called and nothing is reserved.
+
+        `?explain=true` adds the points of each factor and who was turned away by what.
+        """
+        caller, asked = caller_of(request), read_asked(await request.body())
+        found = operations.suggest(caller, asked.request)
+        return _answer(told(found, explain=request.query_params.get("explain") == "true"))
+
+    @routes.post(
+        "/route/batch",
+        response_model=BatchView,
+        summary="Route many requests at once",
+        openapi_extra=document(Batch, examples=BATCHES),
+    )
+    @needs(AccessScope.READ, plain=True)
+    async def route_batch(request: Request) -> Response:
+        """One row for each request, in order, the same as /route would choose."""
+        asked = read_batch(await request.body())
+        return _answer(_batch(operations, caller_of(request), asked))
+
+    return routes
+
+
+def told(found: Decision | Infeasible, *, explain: bool = False) -> dict[str, Any]:
+    """A decision as the answer tells it."""
+    if isinstance(found, Infeasible):
+        row = found.as_dict()
+        if not explain:
+            del row["rejections"]
+        return {**row, "selected_services": [], "routing_strategy": found.strategy}
+    row = found.as_dict() if explain else _brief(found)
+    return {**row, "selected_services": [found.expert_id], "routing_strategy": found.strategy}
+
+
+def _brief(decision: Decision) -> dict[str, Any]:
+    """What callers act on; the evidence is on record."""
+    return {
+        "ok": True,
+        "decision_id": decision.decision_id,
+        "expert_id": decision.expert_id,
+        "profile_id": decision.profile_id,
+        "tier": decision.tier,
+        "fallbacks": decision.fallbacks,
+        "estimated_cost_usd": str(decision.estimated_cost_usd),
+        "score": decision.score,
+        "confidence": decision.confidence,
+        "rationale": decision.rationale,
+        "strategy": decision.strategy,
+        "propensity": decision.propensity,
+        "task_type": decision.features.task_type,
+        "policy_version": decision.policy_version,
+        "registry_digest": decision.registry_digest,
+        "created_at": decision.created_at.isoformat(),
+    }
+
+
+def _batch(operations: Operations, caller: Caller, asked: Sequence[Asked] | Sequence[RoutingRequest]) -> dict[str, Any]:
+    requests = [one.request if isinstance(one, Asked) else one for one in asked]
+    decisions = operations.suggest_batch(caller, requests)
+    rows = list(_rows(decisions))
+    return {"batch_id": decisions.record.batch_id, "count": len(rows), "results": rows}
+
+
+def _rows(decisions: Decisions) -> Iterable[dict[str, Any]]:
+    """Rows out of the batch's columns, without making a Decision of each."""
+    results, batch_id = decisions.results, decisions.record.batch_id
+    columns = zip(decisions.expert_ids, results.cost_nano.tolist(), results.score.tolist(), strict=True)
+    for number, (expert_id, cost, score) in enumerate(columns):
+        ok = expert_id is not None
+        yield {
+            "ok": ok,
+            "decision_id": f"{batch_id}.{number}",
+            "expert_id": expert_id,
+            "selected_services": [expert_id] if ok else [],
+            "estimated_cost_usd": str(to_usd(round(cost))) if ok else None,
+            "score": score if ok else None,
+        }
+
+
+def _answer(row: dict[str, Any]) -> Response:
+    return Response(to_json(row), media_type=JSON)
