@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crew_moe.cli.options import AsJson, Config, Live, State, open_router
 from crew_moe.cli.output import ABSENT, say, show_table, usd, write_json
-from crew_moe.errors import ConfigError
 
 if TYPE_CHECKING:
-    from crew_moe.cli.material import Material
-    from crew_moe.crew.config import RoutingBlock
+    from crew_moe.crew.forecast import Forecast
     from crew_moe.domain.decision import CostRange, Decision, Infeasible
-    from crew_moe.domain.policy import Policy
-    from crew_moe.domain.request import RoutingRequest
-    from crew_moe.router import Router
-
-MAX_TEXT_CHARS: Final = 20_000  # of a task's words, as a crew's calls have it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """What would become of one task; `asks` where its own block wants a person to approve of the expert first."""
-
-    task: str
-    decision: Decision | Infeasible
-    asks: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -52,78 +36,17 @@ def plan(
 ) -> None:
     """Show which expert each task of a crew would get, at what cost and why. No model is called."""
     from crew_moe.cli.material import load_material
+    from crew_moe.crew.forecast import forecast
 
     material = load_material(config, document, given or ())
     with open_router(material.rules, state, live=live) as router:
-        planned = list(_planned(router, material))
+        planned = forecast(router, material.files, material.inputs)
         (_plan_json if as_json else _show_plan)(planned)
     if not all(row.decision.ok for row in planned):
         raise typer.Exit(1)
 
 
-def _planned(router: Router, material: Material) -> list[Planned]:
-    """One decision per task, in order; each is told how much its colleagues will have written."""
-    from crew_moe.crew.plan import TASKS_FILE, load_plan
-
-    routing = load_plan(material.folder)
-    routing.check(router.registry, router.policy)
-    routing.check_tasks(material.tasks)
-    planned: list[Planned] = []
-    written: dict[str, int] = {}
-    file = str(material.folder / TASKS_FILE)
-    for name, entry in material.tasks.items():
-        if entry.get("agent") is not None:
-            _known(entry["agent"], material.agents, "agent", file, f"{name}.agent")
-        context = entry.get("context")
-        read = list(written) if context is None else context
-        if not isinstance(read, list):
-            raise ConfigError("must be a list of names", file=file, key=f"{name}.context")
-        for task in read:
-            _known(task, written, "earlier task", file, f"{name}.context")
-        block = routing.block(agent=entry.get("agent"), task=name)
-        request = _request(name, entry, block, material, sum(written[task] for task in read))
-        decision = router.decide(request)
-        planned.append(Planned(task=name, decision=decision, asks=_asks(decision, block)))
-        written[name] = _output_tokens(request, decision, router.policy)
-    return planned
-
-
-def _known(name: object, known: Mapping[str, object], noun: str, file: str, key: str) -> None:
-    if not isinstance(name, str) or name not in known:
-        raise ConfigError(f"unknown {noun} '{name}'", file=file, key=key, value=name, allowed=sorted(known))
-
-
-def _asks(decision: Decision | Infeasible, block: RoutingBlock) -> bool:
-    from crew_moe.domain.decision import Infeasible
-    from crew_moe.domain.expert import Tier
-
-    if isinstance(decision, Infeasible) or block.approval is None:
-        return False
-    return Tier(decision.tier).rank >= block.approval.rank
-
-
-def _request(
-    name: str, entry: Mapping[str, Any], block: RoutingBlock, material: Material, context: int
-) -> RoutingRequest:
-    """The request that the task's first call would make."""
-    from crew_moe.domain.request import RoutingRequest
-    from crew_moe.routing.features import estimate_tokens
-
-    words = f"{material.filled(str(entry.get('description', '')))}\n{entry.get('expected_output', '')}"
-    text = words[:MAX_TEXT_CHARS]
-    persona = material.agents.get(str(entry.get("agent")), {})
-    around = [material.filled(str(value)) for key, value in persona.items() if key in ("role", "goal", "backstory")]
-    beyond = estimate_tokens(" ".join([*around, words])) - estimate_tokens(text) + context
-    return RoutingRequest(**{**block.request_fields(), "text": text, "context_tokens": beyond, "task": name})
-
-
-def _output_tokens(request: RoutingRequest, decision: Decision | Infeasible, policy: Policy) -> int:
-    from crew_moe.routing.needs import terms_of
-
-    return int(terms_of(request, decision.features, policy).output_tokens)
-
-
-def _show_plan(planned: list[Planned]) -> None:
+def _show_plan(planned: Sequence[Forecast]) -> None:
     show_table(
         ("Task", "!Expert", "!Tier", ">Cost at least", ">expected", ">at most"), (_cells(row) for row in planned)
     )
@@ -134,7 +57,7 @@ def _show_plan(planned: list[Planned]) -> None:
     say(f"Expected in all: {usd(total.expected)}, between {usd(total.least)} and {usd(total.most)}. No call was made.")
 
 
-def _cells(planned: Planned) -> tuple[object, ...]:
+def _cells(planned: Forecast) -> tuple[object, ...]:
     cost = _cost(planned.decision)
     if cost is None:
         return planned.task, "infeasible", ABSENT, ABSENT, ABSENT, ABSENT
@@ -142,7 +65,7 @@ def _cells(planned: Planned) -> tuple[object, ...]:
     return planned.task, row.expert_id, row.tier, usd(cost.min_usd), usd(cost.expected_usd), usd(cost.max_usd)
 
 
-def _story(planned: Planned) -> str:
+def _story(planned: Forecast) -> str:
     from crew_moe.domain.decision import Infeasible
 
     decision = planned.decision
@@ -166,7 +89,7 @@ class _Total:
     most: Decimal
 
 
-def _total(planned: list[Planned]) -> _Total:
+def _total(planned: Sequence[Forecast]) -> _Total:
     costs = [cost for row in planned if (cost := _cost(row.decision)) is not None]
     return _Total(
         least=sum((cost.min_usd for cost in costs), Decimal(0)),
@@ -175,7 +98,7 @@ def _total(planned: list[Planned]) -> _Total:
     )
 
 
-def _plan_json(planned: list[Planned]) -> None:
+def _plan_json(planned: Sequence[Forecast]) -> None:
     total = _total(planned)
     write_json(
         {

@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from crew_moe.cli.output import err
+from crew_moe.crew.watch import Progress as News
+from crew_moe.crew.watch import Stage
 from crew_moe.telemetry.events import LogSink
 
 
@@ -49,10 +51,10 @@ class Progress:
         elif event == "call_held":
             self._bar.update(self._task, description=f"{self._current()}: waits for approval {fields['approval_id']}")
 
-    def task_done(self, _: object) -> None:
-        """CrewAI's callback at the end of each task."""
-        self._left = self._left[1:]
-        self._bar.update(self._task, advance=1, description=self._current())
+    def told(self, news: News) -> None:
+        """A task has begun or ended."""
+        self._left = [task for task in self._left if task != news.task or news.stage is Stage.STARTED]
+        self._bar.update(self._task, completed=news.finished, description=self._current())
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from crew_moe.cli.options import AsJson, Config, State
 from crew_moe.domain.money import parse_usd
-from crew_moe.errors import CrewFailed, CrewMoEError, InvalidInput
+from crew_moe.errors import InvalidInput
 
 if TYPE_CHECKING:
     from crew_moe.cli.material import Material
     from crew_moe.cli.progress import Progress
     from crew_moe.cli.run_view import Run
     from crew_moe.cli.stage import Stage
-
-# CrewAI calls home and asks questions unless it is told not to, before it is imported. What the user set stays.
-QUIET: Final[Mapping[str, str]] = {
-    "CREWAI_DISABLE_TELEMETRY": "true",
-    "CREWAI_DISABLE_VERSION_CHECK": "true",
-    "CREWAI_TRACING_ENABLED": "false",
-    "OTEL_SDK_DISABLED": "true",
-}
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +59,7 @@ def run(
     if budget is not None:
         parse_usd(budget, where="--budget")
     material = load_material(config, document, given or ())
-    with Progress(list(material.tasks)) as progress:
+    with Progress(list(material.files.tasks)) as progress:
         opened = live_stage(material, state, progress) if live else simulated_stage(material, state, progress, script)
         with opened as stage:
             done = _kickoff(stage, material, progress, budget)
@@ -79,35 +68,34 @@ def run(
         raise done.error
 
 
-def _chatter(material: Material) -> TextIO:
+def _chatter(material: Material) -> TextIO | None:
     """Where to put what CrewAI prints: stdout is for the answer, and only what is meant to be heard is.
 
     That is a verbose agent, and a task that asks somebody and waits for the answer.
     """
-    verbose = any(entry.get("verbose") for entry in material.agents.values())
-    asks = any(entry.get("human_input") for entry in material.tasks.values() if isinstance(entry, Mapping))
-    return sys.stderr if verbose or asks else io.StringIO()
+    files = material.files
+    verbose = any(entry.get("verbose") for entry in files.agents.values() if isinstance(entry, Mapping))
+    asks = any(entry.get("human_input") for entry in files.tasks.values() if isinstance(entry, Mapping))
+    return sys.stderr if verbose or asks else None
 
 
 def _kickoff(stage: Stage, material: Material, progress: Progress, budget: str | None) -> Run:
     """Build the crew and run it to its end, or to the error that ended it."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    from crew_moe.cli.run_view import Run
-    from crew_moe.crew import AgentFactory, report
+    from crew_moe.crew.quiet import hush
 
-    error: CrewMoEError | None = None
-    output = None
-    chatter = _chatter(material)
-    with redirect_stdout(chatter), redirect_stderr(chatter):
-        crew = AgentFactory(stage.router, budget_usd=budget).build_crew(material.folder)
-        crew.task_callback = progress.task_done
-        progress.begin()
-        try:
-            output = getattr(crew.kickoff(inputs=dict(material.inputs)), "raw", "")
-        except CrewMoEError as failure:
-            error = failure
-        except Exception as failure:  # noqa: BLE001 - CrewAI's and the tools' own; what the run cost is still told
-            error = CrewFailed(failure)
-            error.__cause__ = failure
-    return Run(stage=stage, document=material.document, report=report(crew), output=output, error=error)
+    hush()
+    from crew_moe.cli.run_view import Run
+    from crew_moe.crew import kick_off
+    from crew_moe.crew.context import speaks_of_routing
+
+    progress.begin()
+    ended = kick_off(
+        stage.router,
+        material.files,
+        material.inputs,
+        foresee=speaks_of_routing(material.files),
+        budget_usd=None if budget is None else parse_usd(budget, where="--budget"),
+        told=progress.told,
+        chatter=_chatter(material),
+    )
+    return Run(stage=stage, document=material.document, report=ended.report, output=ended.output, error=ended.error)

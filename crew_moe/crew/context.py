@@ -87,6 +87,11 @@ def injected(context: Context) -> dict[str, Any]:
     return {ROUTING: {task: one.as_dict() for task, one in context.items()}, **named}
 
 
+def speaks_of_routing(files: CrewFiles) -> bool:
+    """Whether any text wants to know."""
+    return any(_OURS.fullmatch(name) for name in files.placeholders)
+
+
 def asked_of_callers(files: CrewFiles) -> frozenset[str]:
     """The placeholders that are not ours. Raises ConfigError for one that looks like ours and is none."""
     named = {f"{word}_{task}" for task in files.tasks for word in OF_A_TASK}

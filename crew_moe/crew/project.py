@@ -6,108 +6,29 @@ loaded with the first run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal
-from importlib.util import find_spec
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
-from crew_moe.crew.context import Context, asked_of_callers, context_of, injected
+from crew_moe.crew.context import asked_of_callers
+from crew_moe.crew.crew_run import CrewRun
 from crew_moe.crew.files import CrewFiles, read_files
-from crew_moe.crew.forecast import forecast
 from crew_moe.crew.plan import load_plan
 from crew_moe.crew.quiet import hush
-from crew_moe.crew.watch import Told, Watch
+from crew_moe.crew.watch import Told
 from crew_moe.domain.money import parse_usd
-from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.principal import Principal
-from crew_moe.domain.word import Word
-from crew_moe.errors import (
-    ConfigError,
-    CrewCancelled,
-    CrewMoEError,
-    ExecutionFailed,
-    InvalidInput,
-    MissingExtra,
-    RefusedError,
-)
-from crew_moe.execution.trail import StopReason
+from crew_moe.errors import ConfigError, InvalidInput
 from crew_moe.ports import Amount
 
 if TYPE_CHECKING:
     from crewai.tools import BaseTool
 
-    from crew_moe.crew.reporting import CrewReport, TaskRow
     from crew_moe.router import Router
 
 _LOADING: Final = Lock()
 _SCALARS: Final = (str, int, float, bool)
-
-
-class End(Word):
-    """How a run came to its end."""
-
-    FINISHED = "finished"
-    REFUSED = "refused"  # nobody may serve a task: a rule, screening, the gate, or a person who said no
-    OVER_BUDGET = "over_budget"
-    CANCELLED = "cancelled"
-    FAILED = "failed"  # no expert answered, or the crew's own parts broke
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CrewRun:
-    """What came of one run. `output` is the crew's text, None where `error` says why there is none.
-
-    `routing` is what was known of each task when the run began, `report` what its calls were; None of a run that was
-    cancelled before it began.
-    """
-
-    run_id: str
-    end: End
-    output: str | None
-    error: CrewMoEError | None
-    routing: Context = field(default_factory=dict)
-    report: CrewReport | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.end is End.FINISHED
-
-    @property
-    def tasks(self) -> tuple[TaskRow, ...]:
-        """A row for each execution of a task that made a call."""
-        return () if self.report is None else self.report.tasks
-
-    @property
-    def cost_usd(self) -> Decimal:
-        return Decimal(0) if self.report is None else self.report.cost_usd
-
-    @property
-    def unsettled_usd(self) -> Decimal:
-        """What calls that were sent and then failed may cost at most, as long as nobody knows."""
-        return sum((one.unsettled_usd for row in self.tasks for one in row.attempts), Decimal(0))
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; money as strings."""
-        return {
-            "run_id": self.run_id,
-            "ok": self.ok,
-            "end": self.end.value,
-            "output": self.output,
-            "error": None if self.error is None else str(self.error),
-            "tasks": [{**row.as_dict(), "fallbacks": self._fallbacks(row.task)} for row in self.tasks],
-            "routing": {task: one.as_dict() for task, one in self.routing.items()},
-            "cost_usd": f"{self.cost_usd:f}",
-            "unsettled_usd": f"{self.unsettled_usd:f}",
-            "fallbacks": 0 if self.report is None else self.report.fallbacks,
-        }
-
-    def _fallbacks(self, task: str) -> list[str]:
-        found = self.routing.get(task)
-        return [] if found is None else list(found.fallbacks)
 
 
 class Project:
@@ -154,39 +75,16 @@ class Project:
         """
         self._check(inputs)
         limit = None if budget_usd is None else parse_usd(budget_usd, where="budget_usd")
-        if cancel is not None and cancel.is_set():
-            return CrewRun(run_id=uuid4().hex, end=End.CANCELLED, output=None, error=CrewCancelled())
-        _load_crewai()
-        from crew_moe.crew.current import one_run
-        from crew_moe.crew.kickoff import kick_off
-
-        router, files = self._router, self._files
-        with one_run() as run_id:
-            router.sink.emit("crew_run_started", run_id=run_id, tasks=len(files.tasks))
-            foreseen = forecast(router, files, inputs, principal=principal, run_id=run_id, for_call=True)
-            context = context_of(router, foreseen, principal=principal, budget_usd=limit)
-            expected = {task: one.expert_id for task, one in context.items()}
-            watch = Watch(self.tasks, sink=router.sink, expected=expected, told=progress, cancel=cancel)
-            ended = kick_off(
-                router,
-                files,
-                {**inputs, **injected(context)},
-                context=context,
-                watch=watch,
-                principal=principal,
-                budget_usd=limit,
-                tools=self._tools,
-            )
-            run = CrewRun(
-                run_id=run_id,
-                end=end_of(ended.error),
-                output=ended.output,
-                error=ended.error,
-                routing=context,
-                report=ended.report,
-            )
-            router.sink.emit("crew_run_ended", run_id=run_id, end=run.end.value, cost_usd=f"{run.cost_usd:f}")
-        return run
+        return _loaded()(
+            self._router,
+            self._files,
+            inputs,
+            principal=principal,
+            budget_usd=limit,
+            tools=self._tools,
+            told=progress,
+            cancel=cancel,
+        )
 
     def _check(self, inputs: Mapping[str, Any]) -> None:
         """All that is wrong with the inputs, in one error that shows no value."""
@@ -204,35 +102,6 @@ class Project:
             )
 
 
-def end_of(error: CrewMoEError | None) -> End:
-    """How a run ended, by the error that ended it."""
-    if error is None:
-        return End.FINISHED
-    if isinstance(error, CrewCancelled):
-        return End.CANCELLED
-    if isinstance(error, RefusedError):
-        return End.OVER_BUDGET if error.infeasible.binding == "budget_usd" else End.REFUSED
-    if isinstance(error, ExecutionFailed):
-        last = error.attempts[-1].error if error.attempts else None
-        return _BY_REASON.get(str(error.reason)) or _BY_CLASS.get(last, End.FAILED)
-    return End.FAILED
-
-
-_BY_REASON: Final[Mapping[str, End]] = {
-    StopReason.BUDGET: End.OVER_BUDGET,
-    StopReason.SPENT: End.OVER_BUDGET,
-    StopReason.DENIED: End.REFUSED,
-    StopReason.HELD: End.REFUSED,
-    StopReason.DECLINED: End.REFUSED,
-    StopReason.CANCELLED: End.CANCELLED,
-}
-_BY_CLASS: Final[Mapping[Any, End]] = {
-    ErrorClass.OVER_BUDGET: End.OVER_BUDGET,
-    ErrorClass.DENIED: End.REFUSED,
-    ErrorClass.HELD: End.REFUSED,
-}
-
-
 def _check_distance(files: CrewFiles, callers: frozenset[str]) -> None:
     for name, entry in files.tasks.items():
         if isinstance(entry, Mapping) and entry.get("human_input"):
@@ -244,10 +113,10 @@ def _check_distance(files: CrewFiles, callers: frozenset[str]) -> None:
             raise ConfigError(what, file=files.tasks_file, key=f"{name}.output_file")
 
 
-def _load_crewai() -> None:
-    """Once, and in one thread: its modules import each other in circles."""
+def _loaded() -> Callable[..., CrewRun]:
+    """What runs a crew; loaded once, and in one thread: CrewAI's modules import each other in circles."""
     hush()
-    if find_spec("crewai") is None:
-        raise MissingExtra("crew", "crewai")
     with _LOADING:
-        import crew_moe.crew.kickoff  # noqa: F401
+        from crew_moe.crew import kick_off
+
+    return kick_off

@@ -44,7 +44,8 @@ def _nothing() -> tuple[Mapping[str, str], Decimal]:
 class Watch:
     """Over one run. `so_far` gives who answered which task last, and the cost; it is set once the crew is built.
 
-    A listener that fails is told nothing more, and the run goes on.
+    `stopped` says whether a call was held back because somebody had cancelled the run; once it is `over`, tasks that
+    still work on their own make no further call. A listener that fails is told nothing more, and the run goes on.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Watch:
     ) -> None:
         self.so_far: Callable[[], tuple[Mapping[str, str], Decimal]] = _nothing
         self.stopped = False
+        self.over = False
         self._tasks: Final = tuple(tasks)
         self._expected = expected
         self._told = told
@@ -71,7 +73,7 @@ class Watch:
         """Asked before every call of a model; a yes stops it."""
         if self._cancel is not None and self._cancel.is_set():
             self.stopped = True
-        return self.stopped
+        return self.stopped or self.over
 
     def began(self, task: str | None) -> None:
         """A call is made for this task; the first one is its beginning."""

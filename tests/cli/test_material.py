@@ -29,12 +29,16 @@ def test_own_crew_has_no_script_of_failures(crew_dir: Path) -> None:
     assert load_material(crew_dir, None).script is None
 
 
-def test_placeholders_are_filled(crew_dir: Path) -> None:
+def test_values_are_read_up_to_the_first_sign(crew_dir: Path) -> None:
     _task(crew_dir, "Write about {topic} in {style} and keep {this: json}")
 
-    material = load_material(crew_dir, None, ["topic=AI", "style=a=b"])
+    assert load_material(crew_dir, None, ["topic=AI", "style=a=b"]).inputs == {"topic": "AI", "style": "a=b"}
 
-    assert material.filled("{topic}, {style}, {other}") == "AI, a=b, {other}"
+
+def test_nobody_is_asked_for_what_the_router_knows(crew_dir: Path) -> None:
+    _task(crew_dir, "Write as {routing_expert}")
+
+    assert load_material(crew_dir, None).inputs == {}
 
 
 def test_missing_value_names_the_option(crew_dir: Path) -> None:

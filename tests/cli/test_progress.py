@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import io
+from decimal import Decimal
 
 import pytest
 import structlog
 
 from crew_moe.cli.progress import Progress
+from crew_moe.crew.watch import Progress as News
+from crew_moe.crew.watch import Stage
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def _finished(task: str, finished: int, total: int) -> News:
+    return News(
+        task=task, stage=Stage.FINISHED, finished=finished, total=total, expert_id="gpt-4o", cost_usd=Decimal("0.01")
+    )
 
 
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
@@ -29,7 +38,7 @@ def test_terminal_shows_task_and_switch(monkeypatch: pytest.MonkeyPatch) -> None
 
     with structlog.testing.capture_logs() as events, Progress(["triage", "audit"]) as progress:
         progress.begin()
-        progress.task_done(None)
+        progress.told(_finished("triage", 1, 2))
         progress.emit("expert_switched", from_expert="a", to_expert="b", error="timeout")
 
     assert "audit: a failed (timeout), now b" in terminal.getvalue()
@@ -40,7 +49,7 @@ def test_all_tasks_done_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = _terminal(monkeypatch)
 
     with Progress(["triage"]) as progress:
-        progress.task_done(None)
+        progress.told(_finished("triage", 1, 1))
 
     assert "done" in terminal.getvalue()
 
