@@ -1,25 +1,27 @@
-"""One call of `complete`: screened, decided, cleared, made; decided anew where the gate or a budget stood in the way.
+"""One call, whole or streamed: screened, decided, cleared, made; decided anew where gate or budget stood in the way.
 
-Nothing here waits: the generator yields what to send along which route and is told how it went, so that the blocking
-and the asynchronous ways share every decision.
+The generator `completing` waits for nothing: it yields what to send along which route and is told how it went, so that
+whole and streamed answers, blocking and not, share every decision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from crew_moe.domain.access import Demands
 from crew_moe.domain.decision import Decision, Infeasible
-from crew_moe.domain.outcome import Attempt, Completion
+from crew_moe.domain.outcome import Attempt, Completion, Piece
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.errors import ExecutionFailed
 from crew_moe.execution.completing import completion, prepare
+from crew_moe.execution.pieces import Pieces
 from crew_moe.execution.remedying import downgraded
-from crew_moe.execution.route import Answer, Route
+from crew_moe.execution.route import Answer, AnswerChunk, Route
+from crew_moe.execution.screened import Screened
 from crew_moe.guards import opening_of
 from crew_moe.ports import ChatRequest
 
@@ -28,11 +30,26 @@ if TYPE_CHECKING:
 
 Messages = Sequence[Mapping[str, Any]]
 Outcome = Answer | ExecutionFailed
-Steps = Generator[tuple[Route, ChatRequest], Outcome, Completion | Infeasible]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something to do now: send what screening left of the chat along `route`, after the attempts that came before."""
+
+    route: Route
+    screened: Screened
+    before: tuple[Attempt, ...]
+
+    @property
+    def chat(self) -> ChatRequest:
+        return self.screened.chat
+
+
+Steps = Generator[Step, Outcome, Completion | Infeasible]
 
 
 class Calls:
-    """`Router.complete` and its asynchronous twin."""
+    """`Router.complete`, `Router.stream` and their asynchronous twins."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
@@ -48,7 +65,7 @@ class Calls:
             try:
                 step = next(steps)
                 while True:
-                    step = steps.send(self._attempt(*step))
+                    step = steps.send(self._attempt(step))
             except StopIteration as done:
                 return _result(done)
 
@@ -63,25 +80,110 @@ class Calls:
             try:
                 step = next(steps)
                 while True:
-                    step = steps.send(await self._aattempt(*step))
+                    step = steps.send(await self._aattempt(step))
             except StopIteration as done:
                 return _result(done)
 
-    def _attempt(self, route: Route, chat: ChatRequest) -> Outcome:
+    def stream(
+        self,
+        request: RoutingRequest,
+        messages: Messages | None,
+        options: Mapping[str, Any],
+        principal: Principal | None,
+    ) -> Iterator[Piece | Infeasible]:
+        with closing(completing(self._router, *prepare(request, messages, options, stream=True), principal)) as steps:
+            pouring = None
+            try:
+                step = next(steps)
+                while True:
+                    pouring = _Pouring(step)
+                    yield from self._pour(pouring)
+                    step = steps.send(pouring.outcome)
+            except StopIteration as done:
+                result = _result(done)
+            yield _last(pouring, result)
+
+    async def astream(
+        self,
+        request: RoutingRequest,
+        messages: Messages | None,
+        options: Mapping[str, Any],
+        principal: Principal | None,
+    ) -> AsyncIterator[Piece | Infeasible]:
+        with closing(completing(self._router, *prepare(request, messages, options, stream=True), principal)) as steps:
+            pouring = None
+            try:
+                step = next(steps)
+                while True:
+                    pouring = _Pouring(step)
+                    async with aclosing(self._apour(pouring)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                    step = steps.send(pouring.outcome)
+            except StopIteration as done:
+                result = _result(done)
+            yield _last(pouring, result)
+
+    def _pour(self, pouring: _Pouring) -> Iterator[Piece]:
+        step = pouring.step
         try:
-            return self._router.executor.run(route, chat)
+            chunks = cast("Generator[AnswerChunk, None, None]", self._router.executor.stream(step.route, step.chat))
+            with closing(chunks):
+                for chunk in chunks:
+                    yield from pouring.take(chunk)
+        except ExecutionFailed as failure:
+            pouring.fail(failure)
+
+    async def _apour(self, pouring: _Pouring) -> AsyncGenerator[Piece, None]:
+        step = pouring.step
+        try:
+            chunks = cast("AsyncGenerator[AnswerChunk, None]", self._router.executor.astream(step.route, step.chat))
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    for piece in pouring.take(chunk):
+                        yield piece
+        except ExecutionFailed as failure:
+            pouring.fail(failure)
+
+    def _attempt(self, step: Step) -> Outcome:
+        try:
+            return self._router.executor.run(step.route, step.chat)
         except ExecutionFailed as failure:
             return failure
 
-    async def _aattempt(self, route: Route, chat: ChatRequest) -> Outcome:
+    async def _aattempt(self, step: Step) -> Outcome:
         try:
-            return await self._router.executor.arun(route, chat)
+            return await self._router.executor.arun(step.route, step.chat)
         except ExecutionFailed as failure:
             return failure
+
+
+class _Pouring:
+    """One step of a stream: its pieces, and how it ended."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.pieces = Pieces(step.route.decision_id, step.screened, step.before)
+        self._outcome: Outcome | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        if self._outcome is None:
+            raise RuntimeError("the executor's stream has no end")
+        return self._outcome
+
+    def take(self, chunk: AnswerChunk) -> Iterator[Piece]:
+        self._outcome = chunk.answer
+        return self.pieces.of(chunk)
+
+    def fail(self, failure: ExecutionFailed) -> None:
+        """Nobody answered, or not to the end: what was shown can't be taken back, so nobody else may begin anew."""
+        remedy = None if self.pieces.shown else failure.remedy
+        self._outcome = ExecutionFailed(failure.attempts, reason=failure.reason, remedy=remedy)
 
 
 def completing(router: Router, request: RoutingRequest, chat: ChatRequest, principal: Principal | None) -> Steps:
-    """Yield (route, chat) until one is answered. Raises ExecutionFailed with every attempt when none is."""
+    """Yield steps until one is answered. Raises ExecutionFailed with every attempt when none is."""
     screened = router.guards.screen(chat, pii=request.pii)
     if screened.stop is not None:
         return router.refuse(request, screened.stop)
@@ -99,7 +201,8 @@ def completing(router: Router, request: RoutingRequest, chat: ChatRequest, princ
             return decision
         task = task or decision.decision_id
         errand = router.guards.errand(request, task=task, principal=principal, screened=screened, opening=opening)
-        outcome = yield replace(router.route(decision, asked, errand=errand), deadline=deadline), screened.chat
+        route = replace(router.route(decision, asked, errand=errand), deadline=deadline)
+        outcome = yield Step(route, screened, tuple(attempts))
         attempts += outcome.attempts
         if isinstance(outcome, Answer):
             whole = replace(outcome, reply=screened.restore(outcome.reply), attempts=tuple(attempts))
@@ -113,6 +216,14 @@ def completing(router: Router, request: RoutingRequest, chat: ChatRequest, princ
 def _deadline(router: Router, request: RoutingRequest) -> float | None:
     """When the time of the whole call is over, by the clock's `monotonic`."""
     return None if request.deadline_ms is None else router.clock.monotonic() + request.deadline_ms / 1000.0
+
+
+def _last(pouring: _Pouring | None, result: Completion | Infeasible) -> Piece | Infeasible:
+    if isinstance(result, Infeasible):
+        return result
+    if pouring is None:
+        raise RuntimeError("an answer that nobody was asked for")
+    return pouring.pieces.last(result)
 
 
 def _result(done: StopIteration) -> Completion | Infeasible:

@@ -294,9 +294,13 @@ class ChatReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatChunk:
-    """A piece of a streamed answer; the last one has `reply` set to the whole."""
+    """A piece of a streamed answer; the last one has `reply` set to the whole.
+
+    `calls` are deltas of tool calls in OpenAI's shape. A client may leave them out: they are in the reply again.
+    """
 
     text: str = ""
+    calls: tuple[Mapping[str, Any], ...] = ()
     reply: ChatReply | None = None
 
 

@@ -7,7 +7,7 @@ routing, what is tried and given up in execution, what is remembered in state.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from crew_moe.deciding import Deciding
 from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.digest import MAX_KEY_BYTES, digest
-from crew_moe.domain.outcome import Completion, Feedback, Outcome
+from crew_moe.domain.outcome import Completion, Feedback, Outcome, Piece
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.registry import Registry
@@ -45,10 +45,13 @@ from crew_moe.telemetry.events import LogSink
 from crew_moe.telemetry.watching import Watchers, watched
 
 if TYPE_CHECKING:
+    from crew_moe.calls import Calls
     from crew_moe.execution.errand import Errand
     from crew_moe.execution.executor import Executor
     from crew_moe.execution.route import Route
     from crew_moe.execution.screened import Stop
+
+Messages = Sequence[Mapping[str, Any]] | None
 
 
 class Router:
@@ -205,34 +208,36 @@ class Router:
     # ---- calling --------------------------------------------------------------------------------------------------
 
     def complete(
-        self,
-        request: RoutingRequest,
-        messages: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        principal: Principal | None = None,
-        **options: Any,
+        self, request: RoutingRequest, messages: Messages = None, *, principal: Principal | None = None, **options: Any
     ) -> Completion | Infeasible:
         """Screen, decide, pass the gate, reserve, call with fallbacks, settle, record. `options` are fields of
         ports.ChatRequest.
 
         Returns Infeasible when nobody may serve; raises ExecutionFailed, which lists every attempt, when all failed.
         """
-        from crew_moe.calls import Calls
-
-        return Calls(self).complete(request, messages, options, principal)
+        return self._calls.complete(request, messages, options, principal)
 
     async def acomplete(
-        self,
-        request: RoutingRequest,
-        messages: Sequence[Mapping[str, Any]] | None = None,
-        *,
-        principal: Principal | None = None,
-        **options: Any,
+        self, request: RoutingRequest, messages: Messages = None, *, principal: Principal | None = None, **options: Any
     ) -> Completion | Infeasible:
         """As `complete`, on an event loop."""
-        from crew_moe.calls import Calls
+        return await self._calls.acomplete(request, messages, options, principal)
 
-        return await Calls(self).acomplete(request, messages, options, principal)
+    def stream(
+        self, request: RoutingRequest, messages: Messages = None, *, principal: Principal | None = None, **options: Any
+    ) -> Iterator[Piece | Infeasible]:
+        """As `complete`, in pieces as they come; the last one has the Completion. Closing it ends the call in flight.
+
+        Where nobody may serve, the Infeasible is all there is. Another expert takes over only before the first piece;
+        an answer that breaks off after it raises ExecutionFailed.
+        """
+        return self._calls.stream(request, messages, options, principal)
+
+    def astream(
+        self, request: RoutingRequest, messages: Messages = None, *, principal: Principal | None = None, **options: Any
+    ) -> AsyncIterator[Piece | Infeasible]:
+        """As `stream`, on an event loop: `async for piece in router.astream(...)`."""
+        return self._calls.astream(request, messages, options, principal)
 
     def route(
         self,
@@ -256,6 +261,12 @@ class Router:
             monotonic=self.clock.monotonic(),
             errand=errand or self.guards.errand(request, task=decision.decision_id),
         )
+
+    @cached_property
+    def _calls(self) -> Calls:
+        from crew_moe.calls import Calls
+
+        return Calls(self)
 
     @cached_property
     def executor(self) -> Executor:

@@ -94,7 +94,12 @@ class Safety:
         redacted = replace(screened, chat=chat, redacted=len(vault))
         if not self._policy.restore:
             return redacted
-        return replace(redacted, restore=partial(_restored, vault=vault), restorer=vault.restorer)
+        return replace(
+            redacted,
+            restore=partial(_restored, vault=vault),
+            restorer=vault.restorer,
+            call_restorer=partial(vault.restorer, escape=in_json),
+        )
 
     def _spans_of(self, text: str) -> Iterable[Span]:
         (report,) = self._screeners[Concern.PII].screen((text,))

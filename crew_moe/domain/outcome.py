@@ -178,3 +178,21 @@ class Completion:
     cost_usd: Decimal
     finish_reason: str
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A piece of a streamed answer. Who serves stands in the first one already; the last one has the whole.
+
+    `tool_calls` are deltas in OpenAI's shape: put together by their index they are the completion's. `before` are the
+    attempts that came to nothing before this expert took over.
+    """
+
+    ok: ClassVar[bool] = True
+
+    expert_id: str
+    decision_id: str
+    text: str = ""
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    before: tuple[Attempt, ...] = ()
+    completion: Completion | None = None

@@ -8,9 +8,10 @@ from typing import Any, Final
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.failure import CallFailed, classify_error
-from crew_moe.execution.reply import arguments_of, assemble, calls_of, parse_object, text_of_content
+from crew_moe.execution.reply import assemble, calls_of, parse_object, text_of_content
 from crew_moe.execution.sse import EventDecoder
 from crew_moe.execution.stops import StopCutter
+from crew_moe.execution.tool_calls import ToolCalls
 from crew_moe.execution.usage import usage_of
 from crew_moe.ports import ChatChunk
 
@@ -28,8 +29,7 @@ class Assembler:
         self._cutter = StopCutter(stop)
         self._text: list[str] = []
         self._refusal: list[str] = []
-        self._calls: list[dict[str, Any]] = []
-        self._places: dict[object, dict[str, Any]] = {}
+        self._calls = ToolCalls()
         self._finish: object = None
         self._usage: Usage | None = None
         self._model: object = None
@@ -37,6 +37,12 @@ class Assembler:
     def feed(self, piece: bytes) -> str:
         """The new text in `piece`, stop sequences cut. Raises CallFailed for an error told in mid-stream."""
         return "".join(self._event(event) for event in self._decoder.feed(piece))
+
+    def chunk(self, piece: bytes) -> ChatChunk | None:
+        """As `feed`, with the new pieces of tool calls; None where `piece` has nothing for the reader."""
+        text = self.feed(piece)
+        calls = self._calls.news()
+        return ChatChunk(text=text, calls=calls) if text or calls else None
 
     def finish(self) -> ChatChunk:
         """The last text with the whole reply, now that the stream is over. Raises CallFailed when it was cut."""
@@ -46,13 +52,13 @@ class Assembler:
         reply = assemble(
             text="".join(self._text) if self._text else None,
             refusal="".join(self._refusal),
-            calls=self._calls,
+            calls=self._calls.whole,
             finish_reason=self._finish,
             usage=self._usage,
             model=self._model,
             stop=self._stop,
         )
-        return ChatChunk(text=last + self._cutter.rest(), reply=reply)
+        return ChatChunk(text=last + self._cutter.rest(), calls=self._calls.news(), reply=reply)
 
     def _event(self, event: str) -> str:
         if self.done or event == DONE:
@@ -75,24 +81,9 @@ class Assembler:
         if isinstance(delta.get("refusal"), str):
             self._refusal.append(delta["refusal"])
         for call in calls_of(delta.get("tool_calls")):
-            self._tool(call)
+            self._calls.take(call)
         text = text_of_content(delta.get("content"))
         if text is None:
             return ""
         self._text.append(text)
         return self._cutter.feed(text)
-
-    def _tool(self, delta: Mapping[str, Any]) -> None:
-        """One piece of a tool call. Pieces belong together by index; a new id under an old index is a new call."""
-        index, call_id = delta.get("index"), delta.get("id")
-        place = index if isinstance(index, int) else None
-        call = self._places.get(place) if place is not None or not call_id else None
-        if call is None or (call_id and call["id"] and call_id != call["id"]):
-            call = {"id": None, "function": {"name": None, "arguments": ""}}
-            self._calls.append(call)
-            self._places[place] = call
-        function = delta.get("function")
-        if isinstance(function, Mapping):
-            call["function"]["name"] = call["function"]["name"] or function.get("name")
-            call["function"]["arguments"] += arguments_of(function)
-        call["id"] = call["id"] or call_id

@@ -60,8 +60,8 @@ class OpenAIClient:
                 yield call.chunk(exchange, _wait(exchange.read_all()))
                 return
             while not parts.done and (piece := _wait(exchange.read())):
-                if text := parts.feed(piece):
-                    yield ChatChunk(text=text)
+                if chunk := parts.chunk(piece):
+                    yield chunk
             yield call.last(exchange, parts)
             _wait(exchange.finish())
         finally:
@@ -77,8 +77,8 @@ class OpenAIClient:
                 yield call.chunk(exchange, await asyncio.wrap_future(exchange.read_all()))
                 return
             while not parts.done and (piece := await asyncio.wrap_future(exchange.read())):
-                if text := parts.feed(piece):
-                    yield ChatChunk(text=text)
+                if chunk := parts.chunk(piece):
+                    yield chunk
             yield call.last(exchange, parts)
             await asyncio.wrap_future(exchange.finish())
         finally:

@@ -22,30 +22,38 @@ from crew_moe.ports import ChatRequest
 
 
 def prepare(
-    request: RoutingRequest, messages: Sequence[Mapping[str, Any]] | None, options: Mapping[str, Any]
+    request: RoutingRequest,
+    messages: Sequence[Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+    *,
+    stream: bool = False,
 ) -> tuple[RoutingRequest, ChatRequest]:
-    """The chat to send, and the request completed by what the chat shows: its size, tools and structured output.
+    """The chat to send, and the request completed by what the chat shows: its size, and the capabilities that it needs.
 
     Without messages the request's text is the one message of the user. Raises InvalidRequest for an option
     that is unknown or wrong.
     """
     if request.parallel:
-        raise NotAvailable("parallel", where="complete")
+        raise NotAvailable("parallel", where="stream" if stream else "complete")
     check_messages(messages)
     given = checked(options)
     if not messages and not request.text.strip():
         raise InvalidRequest("there is neither a text nor a message", where="messages")
     chat = ChatRequest(messages=tuple(messages or ({"role": "user", "content": request.text},)), **given)
-    seen = {Capability.TOOLS} if chat.tools else set()
-    if chat.response_format:
-        seen.add(Capability.JSON)
-    update: dict[str, Any] = {"requires": request.requires | seen}
+    size = size_of(chat)
+    shown = {
+        Capability.TOOLS: bool(chat.tools),
+        Capability.JSON: bool(chat.response_format),
+        Capability.VISION: size.images > 0,
+        Capability.STREAMING: stream,
+    }
+    update: dict[str, Any] = {"requires": request.requires | {need for need, seen in shown.items() if seen}}
     if not request.text:
         asked = [message for message in chat.messages if message.get("role") == "user"]
         update["text"] = text_of(asked[-1].get("content")) if asked else ""
     if messages and request.context_tokens == 0:
         written = update.get("text", request.text)
-        update["context_tokens"] = max(0, size_of(chat).estimate - len(written) // 4)
+        update["context_tokens"] = max(0, size.estimate - len(written) // 4)
     return request.model_copy(update=update), chat
 
 

@@ -20,7 +20,7 @@ from crew_moe.execution.run import Ask, Run, Surroundings
 from crew_moe.execution.trail import Wait
 from crew_moe.execution.transports import Transports
 from crew_moe.gating.off_loop import off_loop
-from crew_moe.ports import ChatReply, ChatRequest, Clock, EventSink, StateStore
+from crew_moe.ports import ChatChunk, ChatReply, ChatRequest, Clock, EventSink, StateStore
 
 __all__ = ["Answer", "AnswerChunk", "Executor", "Route"]
 
@@ -38,7 +38,7 @@ class Executor:
     def __init__(
         self,
         *,
-        registry: Registry,
+        registry: Callable[[], Registry],
         client: Transports,
         state: StateStore,
         barrier: Barrier,
@@ -100,7 +100,7 @@ class Executor:
                     run.waited()
                 else:
                     yield from self._pieces(run, step)
-        yield AnswerChunk(reply=step.reply, answer=step)
+        yield AnswerChunk(reply=step.reply, expert_id=step.expert_id, answer=step)
 
     async def astream(self, route: Route, chat: ChatRequest) -> AsyncIterator[AnswerChunk]:
         """As `stream`, for event loops."""
@@ -113,7 +113,7 @@ class Executor:
                     async with _aclosed(self._apieces(run, step)) as pieces:
                         async for piece in pieces:
                             yield piece
-        yield AnswerChunk(reply=step.reply, answer=step)
+        yield AnswerChunk(reply=step.reply, expert_id=step.expert_id, answer=step)
 
     def close(self) -> None:
         """Close the clients' connections."""
@@ -140,9 +140,9 @@ class Executor:
                 for chunk in chunks:
                     run.alive()
                     result = chunk.reply or result
-                    if chunk.text:
-                        shown += len(chunk.text)
-                        yield AnswerChunk(text=chunk.text)
+                    if chunk.text or chunk.calls:
+                        shown += _length(chunk)
+                        yield _piece(run, ask, chunk)
         except CallFailed as failure:
             result = result if isinstance(result, ChatReply) else failure
         run.settle(result, shown=shown)
@@ -156,9 +156,9 @@ class Executor:
                 async for chunk in chunks:
                     run.alive()
                     result = chunk.reply or result
-                    if chunk.text:
-                        shown += len(chunk.text)
-                        yield AnswerChunk(text=chunk.text)
+                    if chunk.text or chunk.calls:
+                        shown += _length(chunk)
+                        yield _piece(run, ask, chunk)
         except CallFailed as failure:
             result = result if isinstance(result, ChatReply) else failure
         await self._off_loop(partial(run.settle, result, shown=shown))
@@ -180,6 +180,15 @@ class Executor:
     async def _off_loop(self, act: Callable[[], T], *, undo: Callable[[T], object] | None = None) -> T:
         """`act` where it does not keep the loop from going on."""
         return await off_loop(act, undo=undo) if self._blocking else act()
+
+
+def _piece(run: Run, ask: Ask, chunk: ChatChunk) -> AnswerChunk:
+    return AnswerChunk(text=chunk.text, calls=chunk.calls, expert_id=ask.expert.expert_id, before=run.rows)
+
+
+def _length(chunk: ChatChunk) -> int:
+    """Characters that the reader of a stream gets to see."""
+    return len(chunk.text) + sum(len(call["function"]["arguments"]) for call in chunk.calls)
 
 
 @contextmanager

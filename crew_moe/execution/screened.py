@@ -46,7 +46,7 @@ class Screened:
     """A chat that was looked at. `scores` holds the worst of each concern, `hold` names the messages about which a
     person must be asked first;
     `redacted` counts the values that go out as placeholders, `restore` puts them back into an answer, `restorer` into
-    pieces of a streamed one.
+    pieces of a streamed one, `call_restorer` into pieces of a tool call's arguments.
     """
 
     chat: ChatRequest
@@ -57,3 +57,4 @@ class Screened:
     redacted: int = 0
     restore: Callable[[ChatReply], ChatReply] = _as_it_is
     restorer: Callable[[], Restorer] = AsItIs
+    call_restorer: Callable[[], Restorer] = AsItIs
