@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from crew_moe.domain.registry import Registry
 from crew_moe.domain.snapshot import Breaker, Performance, Snapshot
 from crew_moe.errors import StateError
 from crew_moe.ports import Clock, EventSink, StateStore
@@ -31,15 +32,15 @@ SETTLING_CALLS: Final = 20.0  # calls before a provider's share counts in full
 class Boards:
     """Hands out the current Board. Asking is cheap: a clock reading, and the store's version every few milliseconds.
 
-    A change of breakers or pins shows within REFRESH_S, an outcome within STATISTICS_S, or 50 times what taking a
-    snapshot costs (the cheaper of the last two, since one may have waited for a lock), whichever is longer, but
-    within LONGEST_S; an ejection or a pin that ends by time alone shows as soon. Records fade with age, so a snapshot
-    is taken again every AGES_S even if nothing happened. `busy` tells until when which experts have no room; it is
-    asked at every look.
+    A change of breakers, pins or services shows within REFRESH_S, an outcome within STATISTICS_S, or 50 times what
+    taking a snapshot costs (the cheaper of the last two, since one may have waited for a lock), whichever is longer,
+    but within LONGEST_S; an ejection or a pin that ends by time alone shows as soon. Records fade with age, so a
+    snapshot is taken again every AGES_S even if nothing happened. `busy` tells until when which experts of a registry
+    have no room; it is asked at every look.
 
     A store beyond a network (`state.remote`) is never waited for: a thread looks every REMOTE_REFRESH_S, from the
-    first `current` until `close`, or until nobody holds the boards any more. There breakers and pins show as soon even
-    while statistics rest.
+    first `current` until `close`, or until nobody holds the boards any more. There breakers, pins and services
+    show as soon even while statistics rest.
 
     A store that is lost must not stop anybody from deciding: the last snapshot stays, in which ejections and pins go
     on ending by time. The event `state_lost` says so once, `state_back` when the store answers again; until then it
@@ -54,7 +55,7 @@ class Boards:
         clock: Clock,
         *,
         sink: EventSink | None = None,
-        busy: Callable[[datetime], Mapping[str, datetime]] | None = None,
+        busy: Callable[[datetime, Registry], Mapping[str, datetime]] | None = None,
     ) -> None:
         self._board = board
         self._state = state
@@ -181,13 +182,13 @@ class Boards:
     def _look(self, *, force: bool) -> None:
         began, now = self._clock.monotonic(), self._clock.now()
         known = self._board.snapshot
-        version, busy = self._state.version(), self._busy(now)
+        version, busy = self._state.version(), self._busy(now, self._board.registry)
         over = began >= self._ends
-        breakers, pins, urgent = known.breakers, known.pins, over
+        breakers, pins, services, urgent = known.breakers, known.pins, known.services, over
         if news := force or over or version != self._version:
-            breakers, pins = self._state.breakers(), self._state.pins(now)
-            urgent = over or breakers != known.breakers or pins != known.pins
-        fresh = replace(known, taken_at=now, breakers=breakers, pins=pins, busy=busy)
+            breakers, pins, services = self._state.breakers(), self._state.pins(now), self._state.services()
+            urgent = over or (breakers, pins, services) != (known.breakers, known.pins, known.services)
+        fresh = replace(known, taken_at=now, breakers=breakers, pins=pins, busy=busy, services=services)
         if force or (news and began >= self._rested and (urgent or began >= self._statistics_due)):
             performance = self._state.performance(now)
             share = shares(performance, self._board)
@@ -221,9 +222,9 @@ class View:
         self._board = board
 
     def current(self) -> Board:
-        snapshot, board = self._boards.current().snapshot, self._board
-        if board.snapshot is not snapshot:
-            board = self._board = board.renewed(snapshot)
+        newest, board = self._boards.current(), self._board
+        if board.snapshot is not newest.snapshot:
+            board = self._board = board.following(newest)
         return board
 
     def refresh(self, *, force: bool = False) -> None:
@@ -242,7 +243,7 @@ def shares(performance: Mapping[tuple[str, str], Performance], board: Board) -> 
     return {provider: count / total for provider, count in calls.items()}
 
 
-def _nobody(_: datetime) -> Mapping[str, datetime]:
+def _nobody(_now: datetime, _registry: Registry) -> Mapping[str, datetime]:
     return {}
 
 

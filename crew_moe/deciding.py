@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 
 from crew_moe.boards import Boards, View
@@ -19,8 +20,10 @@ from crew_moe.guards import Guards
 from crew_moe.ids import DecisionIds
 from crew_moe.ports import Clock, DecisionLog
 from crew_moe.routing.batch import Decisions, decide_batch
+from crew_moe.routing.board import Board
 from crew_moe.routing.eligibility import NO_ROOM
 from crew_moe.routing.engine import decide, refuse
+from crew_moe.routing.needs import strategy_in_force
 from crew_moe.routing.record import Identity, LogEntry, identity_of
 from crew_moe.telemetry.watching import NOBODY, Watchers
 
@@ -58,7 +61,8 @@ class Deciding:
         began = self._clock.monotonic() if self._tell else 0.0
         request = spoken_for(request, principal)
         board, now = (self._calling if for_call else self._boards).current(), self._clock.now()
-        features, demands = self._guards.demanded(request, principal, demands)
+        request = _overridden(request, board, now)
+        features, demands = self._guards.demanded(request, principal, demands, board.registry)
         ask = partial(
             decide, request, decision_id=self._new_id(), now=now, new_seed=_new_seed, features=features, demands=demands
         )
@@ -85,9 +89,11 @@ class Deciding:
         return refused
 
     def decide_batch(self, requests: Sequence[RoutingRequest], *, principal: Principal | None) -> Decisions:
-        access, batch_id = self._guards.access, self._new_id()
         began, now, board = self._clock.monotonic(), self._clock.now(), self._boards.current()
+        access, batch_id = self._guards.access.over(board.registry), self._new_id()
         requests = requests if principal is None else [spoken_for(one, principal) for one in requests]
+        if board.snapshot.pins:
+            requests = [_overridden(one, board, now) for one in requests]
         decisions = decide_batch(
             requests,
             board,
@@ -109,6 +115,13 @@ class Deciding:
         key, identity = self._key, identity_of(request)
         self._remember(decision.decision_id, identity)
         self._log.append(decision.decision_id, LogEntry(decision, digest(request.text, key=key), identity, key))
+
+
+def _overridden(request: RoutingRequest, board: Board, now: datetime) -> RoutingRequest:
+    """The request with the strategy that an override sets for it."""
+    pins = board.snapshot.pins
+    strategy = strategy_in_force(request, pins, now) if pins else None
+    return request if strategy is None else request.model_copy(update={"strategy": strategy})
 
 
 def _new_seed() -> int:

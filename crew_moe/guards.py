@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -97,20 +97,20 @@ class Guards:
             key=digest(key, size=MAX_KEY_BYTES) if key else b"",
         )
 
-    def busy_experts(self, registry: Registry) -> Callable[[datetime], Mapping[str, datetime]] | None:
-        """Tells until when which experts have no room; None where no expert's limits are known."""
-        if not any(expert.limits.known for expert in registry):
-            return None
-        return lambda now: {key.partition(":")[2]: until for key, until in self.meters.busy(now, kind="expert").items()}
+    def busy_experts(self, now: datetime, registry: Registry) -> Mapping[str, datetime]:
+        """Until when which experts have no room."""
+        if not registry.limited:
+            return {}
+        return {key.partition(":")[2]: until for key, until in self.meters.busy(now, kind="expert").items()}
 
     def demanded(
-        self, request: RoutingRequest, principal: Principal | None, demands: Demands
+        self, request: RoutingRequest, principal: Principal | None, demands: Demands, registry: Registry
     ) -> tuple[Features | None, Demands]:
         """`demands` and those of the access rules, with the request's features where a rule may look at them."""
         if not self.access:
             return None, demands
         features = extract(request)
-        return features, self.access.demands_of(request, principal, features).joined(demands)
+        return features, self.access.over(registry).demands_of(request, principal, features).joined(demands)
 
     def screen(self, chat: ChatRequest, *, pii: str, vault: Vault | None = None) -> Screened:
         """What may be sent of a chat, and to whom; `pii` is the rule of the request, `vault` keeps what is redacted."""

@@ -11,7 +11,9 @@ from crew_moe.domain.happening import Attempted, Reported
 from crew_moe.domain.outcome import Attempt, Feedback, Outcome, Sample
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.scope import tenant_of
+from crew_moe.domain.snapshot import Breaker
 from crew_moe.errors import InvalidRequest, StateError, UnknownDecision
+from crew_moe.execution.circuits import Changes
 from crew_moe.execution.trail import REACTIONS, Blame
 from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
 from crew_moe.routing.batch_record import row_in_batch
@@ -31,13 +33,14 @@ class Outcomes:
     def __init__(
         self,
         *,
-        registry: Registry,
+        registry: Callable[[], Registry],
         state: StateStore,
         log: DecisionLog,
         clock: Clock,
         sink: EventSink,
         charge: Callable[[Outcome, Mapping[str, Any]], bool],
         lost: Callable[[], bool] = lambda: False,
+        changes: Changes | None = None,
         watchers: Watchers = NOBODY,
     ) -> None:
         self._registry = registry
@@ -47,6 +50,7 @@ class Outcomes:
         self._sink = sink
         self._charge = charge
         self._lost = lost
+        self._changes = changes or Changes(sink, None)
         self._watchers = watchers
         self._batch: Mapping[str, Any] = {}
 
@@ -76,7 +80,7 @@ class Outcomes:
         whom the decision was made for. False if known already.
         """
         row = self.decision(outcome.decision_id)
-        expert = self._registry[outcome.expert_id]
+        expert = self._registry()[outcome.expert_id]
         name, now = served_name(outcome.decision_id, outcome.attempt), self._clock.now()
         self._book(outcome, row, name)  # known by its own name: money is booked once, whatever else fails
         sample = Sample(
@@ -91,9 +95,9 @@ class Outcomes:
         )
         if not self._state.record(sample, now, once=name):
             return False
-        signal: Callable[..., Any] = self._state.succeed if outcome.success else self._state.fail
+        signal: Callable[..., Breaker] = self._state.succeed if outcome.success else self._state.fail
         for key in _moved(outcome, expert):
-            signal(key, now)
+            self._changes.saw(key, signal(key, now))
         self._log.append(name, lambda: {"kind": "outcome", **outcome.model_dump(mode="json")})
         self._tell(outcome, row)
         return True

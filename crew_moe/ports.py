@@ -30,6 +30,7 @@ from crew_moe.domain.meter import Busy, Demand, MeterStatus, Passage, Told
 from crew_moe.domain.outcome import Sample
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.screening import Concern, Finding, Language
+from crew_moe.domain.service import Service
 from crew_moe.domain.snapshot import Breaker, Performance, Pin
 from crew_moe.domain.usage import Usage
 
@@ -50,13 +51,13 @@ class EventSink(Protocol):
     def emit(self, event: str, /, **fields: Any) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Watcher(Protocol):
     """Is told what a router does, by the thread that does it: it must neither wait nor raise."""
 
     def saw(self, happening: Happening) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyContext:
     """What a strategy may look at beside the candidates."""
 
@@ -77,7 +78,7 @@ class Strategy(Protocol):
 
 
 class StateStore(Protocol):
-    """Performance, breakers and pins, shared by all who open the same store.
+    """Performance, breakers, pins and registered services, shared by all who open the same store.
 
     Updates are atomic; reads give a consistent copy. `version` changes whenever a decision could change: it is
     cheap enough to ask before every snapshot.
@@ -110,6 +111,20 @@ class StateStore(Protocol):
         """Remove the pins whose fields equal all those given (None: any); how many went."""
 
     def pins(self, now: datetime) -> tuple[Pin, ...]: ...
+
+    def register(self, service: Service) -> bool:
+        """Take a service, in the place of one of the same id; False, and nothing changes, where that belongs to
+        another tenant.
+        """
+
+    def unregister(self, service_id: str) -> bool:
+        """Forget a service; whether there was one."""
+
+    def reweigh(self, weights: Mapping[str, float]) -> bool:
+        """Set the weights of those services that there are, all at once; whether that changed any."""
+
+    def services(self) -> tuple[Service, ...]:
+        """All registered services, by id."""
 
     def close(self) -> None: ...
 

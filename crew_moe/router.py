@@ -27,6 +27,7 @@ from crew_moe.domain.principal import Principal
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.snapshot import Pin, Snapshot
+from crew_moe.execution.circuits import Changes
 from crew_moe.execution.errand import spoken_for
 from crew_moe.explanation import Explanation, explain
 from crew_moe.guards import Guards
@@ -95,7 +96,6 @@ class Router:
         guards: Guards | None = None,
         watchers: Sequence[Watcher] = (),
     ) -> None:
-        self.registry = registry
         self.policy = policy
         self.state = state
         self.log = log
@@ -105,24 +105,25 @@ class Router:
         self.log_key = digest(log_key, size=MAX_KEY_BYTES) if log_key else os.urandom(MAX_KEY_BYTES)
         self.guards = guards or Guards.in_memory(policy, registry, log=log, clock=self.clock, sink=self.sink)
         self._boards = Boards(
-            self._board(live=live), state, self.clock, sink=self.sink, busy=self.guards.busy_experts(registry)
+            self._board(registry, live=live), state, self.clock, sink=self.sink, busy=self.guards.busy_experts
         )
         callable_now = live or base_url is not None
-        self._calling = self._boards if callable_now else self._boards.beside(self._board(live=True))
+        self._calling = self._boards if callable_now else self._boards.beside(self._board(registry, live=True))
         self.budgets = Budgets(
             self.guards.ledger, policy=policy.budgets, log=log, clock=self.clock, log_key=self.log_key
         )
         self.outcomes = Outcomes(
-            registry=registry,
+            registry=self._registry,
             state=state,
             log=log,
             clock=self.clock,
             sink=self.sink,
             charge=self.budgets.charge,
             lost=lambda: self._boards.lost,
+            changes=Changes(self.sink, self._boards),
             watchers=Watchers(watchers),
         )
-        self._overrides = Overrides(registry=registry, state=state, clock=self.clock, changed=self._refresh)
+        self.overrides = Overrides(registry=self._registry, state=state, clock=self.clock, changed=self._refresh)
         self._deciding = Deciding(
             boards=self._boards,
             calling=self._calling,
@@ -172,6 +173,11 @@ class Router:
             guards=Guards.over(url, policy, registry, log=log, clock=clock, sink=sink, key=settings.log_key),
             watchers=watchers,
         )
+
+    @property
+    def registry(self) -> Registry:
+        """Every expert that there is now: the catalogue's, and registered services."""
+        return self._registry()
 
     # ---- deciding -------------------------------------------------------------------------------------------------
 
@@ -274,7 +280,7 @@ class Router:
         from crew_moe.execution.executor import Executor
 
         return Executor(
-            registry=self.registry,
+            registry=self._registry,
             client=self._reach.transports(),
             state=self.state,
             barrier=self.guards.barrier(),
@@ -318,7 +324,8 @@ class Router:
     ) -> tuple[Standing, ...]:
         """Eligible experts for a request, best first, with cost comparison and ROI."""
         request = spoken_for(request, principal)
-        return standings(self._boards.current(), request, top, self.guards.access.demands_of(request, principal))
+        board = self._boards.current()
+        return standings(board, request, top, self.guards.access.over(board.registry).demands_of(request, principal))
 
     def stats(self) -> dict[str, Any]:
         """Figures of this router and its store: versions, recorded calls by expert, open breakers, pins, the log."""
@@ -340,7 +347,7 @@ class Router:
         by: str = "",
     ) -> Pin:
         """Send matching requests to this expert alone, until unpinned or for some minutes. Raises UnknownExpert."""
-        return self._overrides.pin(
+        return self.overrides.pin(
             expert_id, task_type=task_type, task=task, tenant=tenant, minutes=minutes, reason=reason, by=by
         )
 
@@ -353,11 +360,14 @@ class Router:
         tenant: str | None = None,
     ) -> int:
         """Remove the pins that match every field given; how many there were."""
-        return self._overrides.unpin(expert_id=expert_id, task_type=task_type, task=task, tenant=tenant)
+        return self.overrides.unpin(expert_id=expert_id, task_type=task_type, task=task, tenant=tenant)
 
     def overrides_version(self) -> int:
-        """Changes when a pin is set, removed or expires, so that a running task knows to decide anew."""
-        return hash(self._calling.current().snapshot.pins)
+        """Changes when a pin is set, removed or expires, or a service joins or leaves, so that a running task knows to
+        decide anew.
+        """
+        board = self._calling.current()
+        return hash((board.snapshot.pins, board.columns.digest))
 
     # ---- housekeeping ---------------------------------------------------------------------------------------------
 
@@ -377,10 +387,13 @@ class Router:
     ) -> None:
         self.close()
 
-    def _board(self, *, live: bool) -> Board:
-        missing = (expert.expert_id for expert in self.registry if live and self._reach.lacks_key(expert))
+    def _registry(self) -> Registry:
+        return self._boards.current().registry
+
+    def _board(self, registry: Registry, *, live: bool) -> Board:
+        missing = (expert.expert_id for expert in registry if live and self._reach.lacks_key(expert))
         return board_of(
-            self.registry,
+            registry,
             self.policy,
             Snapshot(taken_at=self.clock.now()),
             live=live,

@@ -94,7 +94,8 @@ class Bypass:
         if expert is None:
             return "access rules hold, and the catalogue does not know this model: describe it in experts.yaml"
         request = RoutingRequest(task_type=TaskType.ANALYSIS, text="", risk=Risk.LOW)
-        rules = access.demands_of(request, self._payer.principal).rules_against(expert.expert_id)
+        demands = access.over(self._router.registry).demands_of(request, self._payer.principal)
+        rules = demands.rules_against(expert.expert_id)
         return f"forbidden by {' and '.join(repr(rule) for rule in rules)}" if rules else ""
 
     def _exhausted(self, llm: Any) -> str:

@@ -1,23 +1,32 @@
-"""The registry: every expert of the catalogue, by id, with a digest that names this exact set."""
+"""The registry: experts of the catalogue and registered services by id, with a digest that names this exact set."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from crew_moe.domain.digest import digest
 from crew_moe.domain.expert import Expert
+from crew_moe.domain.service import Service
 from crew_moe.errors import UnknownExpert
+
+MAX_FORMER: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
-    """Experts in the order of their ids; `registry[expert_id]` raises UnknownExpert with the closest match."""
+    """Experts in the order of their ids; `registry[expert_id]` raises UnknownExpert with the closest match.
+
+    `services` are those experts that registered while the router ran. Of `former` ones, which have left, only calls
+    that are under way still speak: they are found by their id, and stand in no list.
+    """
 
     experts: tuple[Expert, ...]
+    services: tuple[Service, ...] = ()
+    former: Mapping[str, Expert] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "experts", tuple(sorted(self.experts, key=lambda expert: expert.expert_id)))
@@ -34,13 +43,42 @@ class Registry:
     def digest(self) -> str:
         """16 hex digits that name the whole catalogue, by its canonical JSON."""
         rows = [_plain(asdict(expert)) for expert in self.experts]
+        rows += [[one.service_id, one.tenant, str(one.protocol)] for one in self.services]
         text = json.dumps(rows, sort_keys=True, separators=(",", ":"))
         return digest(text, size=8).hex()
 
+    @cached_property
+    def limited(self) -> bool:
+        """Whether the limits of any expert are known."""
+        return any(expert.limits.known for expert in self.experts)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Every id that anybody may be told of: all but those of services that serve one tenant alone."""
+        bound = {one.service_id for one in self.services if one.tenant is not None}
+        return tuple(expert.expert_id for expert in self.experts if expert.expert_id not in bound)
+
+    def serving(self, services: Sequence[Service]) -> Registry:
+        """The same catalogue with these services instead; where both have an id, it means the catalogue's expert.
+
+        Weights apart, the same services make the same registry: itself.
+        """
+        own = {one.service_id for one in self.services}
+        catalogue = tuple(expert for expert in self.experts if expert.expert_id not in own)
+        known = {expert.expert_id for expert in catalogue}
+        joined = tuple(one for one in services if one.service_id not in known)
+        if _lasting(joined) == _lasting(self.services):
+            return self
+        experts = (*catalogue, *(one.as_expert() for one in joined))
+        present = {expert.expert_id for expert in experts}
+        gone = {**self.former, **{name: self.by_id[name] for name in own}}
+        left = [(name, expert) for name, expert in gone.items() if name not in present]
+        return Registry(experts=experts, services=joined, former=dict(left[-MAX_FORMER:]))
+
     def __getitem__(self, expert_id: str) -> Expert:
-        found = self.by_id.get(expert_id)
+        found = self.by_id.get(expert_id) or self.former.get(expert_id)
         if found is None:
-            raise UnknownExpert(expert_id, self.by_id)
+            raise UnknownExpert(expert_id, self.names)
         return found
 
     def __contains__(self, expert_id: object) -> bool:
@@ -51,6 +89,10 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self.experts)
+
+
+def _lasting(services: Sequence[Service]) -> list[Service]:
+    return [replace(one, weight=1.0) for one in services]
 
 
 def _plain(value: Any) -> Any:

@@ -36,7 +36,7 @@ FOR_A_CHEAPER_ONE: Final = 0.25  # of the time left, when a call is held that a 
 class Surroundings:
     """What every run of one executor shares."""
 
-    registry: Registry
+    registry: Callable[[], Registry]
     circuits: Circuits
     barrier: Barrier
     limits: Limits
@@ -69,7 +69,8 @@ class Run:
         self._route = route
         self._chat = chat
         self._size = size_of(chat)
-        self._trail = planned(route, around.registry, around.limits)
+        self._registry = around.registry()
+        self._trail = planned(route, self._registry, around.limits)
         self._rows: list[Attempt] = []
         self._open: Ask | None = None
         self._answer: Answer | None = None
@@ -154,7 +155,7 @@ class Run:
     def _try(self, call: Call) -> Ask | Wait | None:
         """Ask whether the expert may be called; None when it was passed over."""
         around = self._around
-        expert = around.registry[call.expert_id]
+        expert = self._registry[call.expert_id]
         declined = self._declined.get(expert.tier)
         if declined is not None:
             self._pass_over(call.expert_id, declined.error, declined.detail)
@@ -207,7 +208,7 @@ class Run:
         self._held = None
         self._remedy = withheld.remedy or self._remedy
         if withheld.declined:  # whoever said no to one is not asked about another of its kind
-            floor = self._asked_from(self._around.registry[call.expert_id].tier)
+            floor = self._asked_from(self._registry[call.expert_id].tier)
             self._declined = {tier: withheld for tier in Tier if tier.rank >= floor.rank}
         self._pass_over(call.expert_id, withheld.error, withheld.detail, room_ms=withheld.room_ms)
         if withheld.final:

@@ -5,7 +5,7 @@ An expert must pass the rules of policy.yaml and the Cedar policies; one that fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -24,6 +24,8 @@ from crew_moe.routing.features import extract
 
 MAX_KNOWN: Final = 10_000
 
+Renew = Callable[[Registry], "AccessControl"]
+
 
 class AccessControl:
     """The rules of one policy over one registry. Safe for threads: answers are frozen, and asking twice gives the same.
@@ -32,10 +34,23 @@ class AccessControl:
     invented names fill the memory.
     """
 
-    def __init__(self, rulebooks: Sequence[Rulebook]) -> None:
+    def __init__(
+        self, rulebooks: Sequence[Rulebook], *, registry: Registry | None = None, renew: Renew | None = None
+    ) -> None:
+        """`registry` is what the rules were read over; `renew` reads them over another one."""
+        self._renew = renew
+        self._newest: tuple[Registry | None, AccessControl] = (registry, self)
         self._rulebooks = tuple(rulebooks)
         self._mentions = Mentions.union([book.mentions for book in rulebooks])
         self._known: dict[Asked, Demands] = {}
+
+    def over(self, registry: Registry) -> AccessControl:
+        """The same rules over the experts of another registry. The last one is kept, for it is asked for again."""
+        known, found = self._newest
+        if known is not registry and self._rulebooks and self._renew is not None:
+            found = self._renew(registry)
+            self._newest = (registry, found)
+        return found
 
     def __bool__(self) -> bool:
         """Whether there is any rule; without one nobody needs to be asked about."""
@@ -83,7 +98,8 @@ def access_control(policy: Policy, registry: Registry) -> AccessControl:
     are Cedar policies and no Cedar: rules are never passed over.
     """
     books = (rules_rulebook(policy.access, registry), cedar_rulebook(policy.cedar, registry))
-    return AccessControl([book for book in books if book is not None])
+    found = [book for book in books if book is not None]
+    return AccessControl(found, registry=registry, renew=partial(access_control, policy))
 
 
 def asker(request: RoutingRequest) -> Principal:

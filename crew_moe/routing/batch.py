@@ -26,7 +26,7 @@ from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.engine import NewSeed, check_names, decide
 from crew_moe.routing.features import estimate_ascii, extract, mentions_high_risk
 from crew_moe.routing.lane import Lane
-from crew_moe.routing.needs import needs_of, profile_of
+from crew_moe.routing.needs import profile_of
 from crew_moe.routing.slate import masked
 
 INFINITY: Final = float("inf")
@@ -191,7 +191,7 @@ def _lanes(
 ) -> Iterator[tuple[Lane, _Sizes]]:
     """The rows' sizes by lane; very long inputs need a capability of their own, so there may be two."""
     check_names(like, board)
-    policy, pins = board.policy, board.snapshot.pins
+    policy = board.policy
     features = extract(like)
     task = policy.tasks[features.task_type]
     tokens = estimate_ascii(sheet.chars[rows], sheet.spaces[rows]) + sheet.extra[rows]
@@ -210,7 +210,7 @@ def _lanes(
     for is_long, part in ((False, tokens < threshold), (True, tokens >= threshold)):
         if part.any():
             stand_in = features._replace(input_tokens=threshold if is_long else 0)
-            needs = needs_of(like, stand_in, policy, pins, now, demands)
+            needs = board.needs(like, stand_in, now, demands)
             yield board.lane(needs), sizes.only(part)
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Final
 
+from crew_moe.domain.access import NO_DEMANDS, Demands
+from crew_moe.domain.features import Features
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.snapshot import Snapshot
 from crew_moe.domain.task import TaskType
 from crew_moe.routing.columns import Bools, Columns, Floats, columns_of
 from crew_moe.routing.eligibility import Scene, closed_circuits
 from crew_moe.routing.experience import Experience, experience_of
 from crew_moe.routing.lane import Frame, Lane, frame_of, lane_of
-from crew_moe.routing.needs import Likeness, Needs
+from crew_moe.routing.needs import Likeness, Needs, needs_of
 
 MAX_LANES: Final = 512
 
@@ -24,7 +28,7 @@ class Board:
     """One moment's knowledge, frozen.
 
     `lanes`, `alike`, `experiences` and `frames` are bounded memos of pure functions: the same question has the same
-    answer, whoever asks first. Frames do not depend on the snapshot and go on to the next board.
+    answer, whoever asks first. Frames depend on the registry alone and go on to the next board.
     """
 
     registry: Registry
@@ -66,16 +70,33 @@ class Board:
             busy=self.snapshot.busy,
         )
 
+    def needs(self, request: RoutingRequest, features: Features, now: datetime, demands: Demands = NO_DEMANDS) -> Needs:
+        """What the request demands, the pins in force included."""
+        return needs_of(request, features, self.policy, self.snapshot.pins, now, demands, self.columns.owned)
+
     def renewed(self, snapshot: Snapshot) -> Board:
-        """The same registry and policy with newer knowledge; lanes start afresh."""
+        """The same catalogue and policy with newer knowledge, of services that joined or left too."""
+        registry, columns = self.registry, self.columns
+        if snapshot.services is not self.snapshot.services:
+            registry = registry.serving(snapshot.services)
+        if registry is not self.registry:
+            columns = columns_of(registry)
+        return self._knowing(snapshot, registry, columns)
+
+    def following(self, other: Board) -> Board:
+        """The same policy with what a board of the same catalogue knows."""
+        return self._knowing(other.snapshot, other.registry, other.columns)
+
+    def _knowing(self, snapshot: Snapshot, registry: Registry, columns: Columns) -> Board:
+        """Lanes start afresh, and frames where the registry is another one."""
         return Board(
-            registry=self.registry,
+            registry=registry,
             policy=self.policy,
             snapshot=snapshot,
-            columns=self.columns,
+            columns=columns,
             live=self.live,
             without_credentials=self.without_credentials,
-            frames=self.frames,
+            frames=self.frames if registry is self.registry else {},
         )
 
     @cached_property

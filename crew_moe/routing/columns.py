@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from crew_moe.domain.expert import Status, capability_bits
 from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
 from crew_moe.domain.registry import Registry
+from crew_moe.domain.service import Service
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -19,7 +21,11 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Figures of all experts in registry order; every array is (experts,). Prices in nano-USD per token."""
+    """Figures of all experts in registry order; every array is (experts,). Prices in nano-USD per token.
+
+    `chat` are those that take chats, `shared` those that serve every tenant, `owned` those that serve one alone, by
+    its name. Where that is everyone it is `everyone` itself.
+    """
 
     digest: str
     ids: tuple[str, ...]
@@ -41,6 +47,9 @@ class Columns:
     moderated: Bools
     local: Bools
     named_only: Bools
+    chat: Bools
+    shared: Bools
+    owned: Mapping[str, Bools]
 
     def only(self, *expert_ids: str) -> Bools:
         """Mask of the named experts."""
@@ -61,6 +70,8 @@ class Columns:
 def columns_of(registry: Registry) -> Columns:
     """Lay the registry out as columns."""
     experts = registry.experts
+    everyone = np.ones(len(experts), dtype=np.bool_)
+    tenants = sorted({one.tenant for one in registry.services if one.tenant is not None})
     scale = NANO_PER_TOKEN_AT_1_USD_PER_MTOK
 
     def floats(values: list[float]) -> Floats:
@@ -69,11 +80,15 @@ def columns_of(registry: Registry) -> Columns:
     def bools(values: list[bool]) -> Bools:
         return np.array(values, dtype=np.bool_)
 
+    def but(keeps_out: Callable[[Service], bool]) -> Bools:
+        out = {one.service_id for one in registry.services if keeps_out(one)}
+        return bools([expert.expert_id not in out for expert in experts]) if out else everyone
+
     return Columns(
         digest=registry.digest,
         ids=tuple(expert.expert_id for expert in experts),
         index={expert.expert_id: position for position, expert in enumerate(experts)},
-        everyone=np.ones(len(experts), dtype=np.bool_),
+        everyone=everyone,
         providers=tuple(expert.provider for expert in experts),
         fallbacks=tuple(expert.fallback for expert in experts),
         regions=tuple(expert.regions for expert in experts),
@@ -90,4 +105,11 @@ def columns_of(registry: Registry) -> Columns:
         moderated=bools([expert.moderated for expert in experts]),
         local=bools([expert.is_local for expert in experts]),
         named_only=bools([expert.named_only for expert in experts]),
+        chat=but(lambda one: not one.is_chat),
+        shared=but(lambda one: one.tenant is not None),
+        owned={tenant: ~but(partial(_serves_alone, tenant=tenant)) for tenant in tenants},
     )
+
+
+def _serves_alone(service: Service, tenant: str) -> bool:
+    return service.tenant == tenant

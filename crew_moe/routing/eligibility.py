@@ -102,6 +102,11 @@ def _access(scene: Scene) -> Bools:
     return ~scene.columns.only(*forbidden) if forbidden else _everyone(scene)
 
 
+def _tenant(scene: Scene) -> Bools:
+    columns, owner = scene.columns, scene.needs.owner
+    return columns.shared if owner is None else columns.shared | columns.owned[owner]
+
+
 def _profile(scene: Scene) -> Bools:
     if scene.needs.profile is None:
         return _everyone(scene)
@@ -160,6 +165,7 @@ def _why_moderated(scene: Scene, _: int) -> str:
 
 
 NO_ROOM: Final = "no_room"
+TENANT: Final = "tenant"
 
 STATIC: Final[tuple[Constraint, ...]] = (
     Constraint(
@@ -177,6 +183,12 @@ STATIC: Final[tuple[Constraint, ...]] = (
     Constraint(name="pin", allows=_pin, detail=lambda scene, _: f"the request is pinned to {scene.needs.pin}"),
     Constraint(
         name="profile", allows=_profile, detail=lambda scene, _: f"profile {scene.needs.profile} names another expert"
+    ),
+    Constraint(name=TENANT, allows=_tenant, detail=lambda *_: "serves another tenant alone"),
+    Constraint(
+        name="protocol",
+        allows=lambda scene: scene.columns.chat,
+        detail=lambda *_: "takes requests of its type, and no chats",
     ),
     Constraint(name="access", allows=_access, detail=_rules_against),
     Constraint(
@@ -238,12 +250,14 @@ LASTING: Final = tuple(constraint for constraint in STATIC if constraint.name no
 CONTEXT: Final = "context_window"
 BUDGET: Final = "budget_usd"
 PRECEDENCE: Final = (
+    TENANT,
     "enabled",
     "retired",
     "no_credentials",
     "named_only",
     "pin",
     "profile",
+    "protocol",
     "access",
     "residency",
     "local_only",

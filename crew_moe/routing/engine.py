@@ -20,7 +20,7 @@ from crew_moe.routing.choice import Choice, choose_by, choose_highest, is_greedy
 from crew_moe.routing.features import extract
 from crew_moe.routing.group import Member, form_group, wanted_group
 from crew_moe.routing.lane import Field, Lane
-from crew_moe.routing.needs import Terms, likeness_of, needs_of, terms_of
+from crew_moe.routing.needs import Terms, likeness_of, terms_of
 from crew_moe.routing.rejections import infeasible_message, nearest_miss, rejections
 from crew_moe.routing.ruling import Ruling
 from crew_moe.routing.slate import leading
@@ -98,7 +98,7 @@ def lane_for(
     lane = board.alike.get(likeness)
     if lane is None:
         check_names(request, board)
-        lane = board.lane(needs_of(request, features, board.policy, board.snapshot.pins, now, demands))
+        lane = board.lane(board.needs(request, features, now, demands))
         board.remember(likeness, lane)
     return lane
 
@@ -121,10 +121,10 @@ def check_names(request: RoutingRequest, board: Board) -> None:
             allowed=sorted(STRATEGIES),
         )
     if request.pin is not None and request.pin not in board.registry:
-        raise UnknownExpert(request.pin, board.registry.by_id, where="pin")
+        raise UnknownExpert(request.pin, board.registry.names, where="pin")
     for name in request.fallbacks or ():
         if name not in board.registry:
-            raise UnknownExpert(name, board.registry.by_id, where="fallbacks")
+            raise UnknownExpert(name, board.registry.names, where="fallbacks")
 
 
 def _refuse(

@@ -26,7 +26,7 @@ def misses_of(lane: Lane, terms: Terms) -> Mapping[int, Sequence[Miss]]:
         found.setdefault(index, []).append(miss)
     for misses in found.values():
         misses.sort(key=lambda miss: PRECEDENCE.index(miss.rule))
-    return {index: misses for index, misses in found.items() if all(miss.rule != TENANT for miss in misses)}
+    return {index: misses for index, misses in found.items() if misses[0].rule != TENANT}
 
 
 def turned_away(lane: Lane, terms: Terms) -> Counter[str]:
@@ -38,7 +38,7 @@ def turned_away(lane: Lane, terms: Terms) -> Counter[str]:
         for indexes, rule in sized:
             for index in indexes:
                 first[index] = min(first.get(index, rule), rule, key=PRECEDENCE.index)
-    return Counter(first[index] for index in sorted(first))
+    return Counter(first[index] for index in sorted(first) if first[index] != TENANT)
 
 
 def rejections(lane: Lane, terms: Terms) -> tuple[Rejection, ...]:

@@ -15,7 +15,7 @@ from crew_moe.domain.snapshot import Breaker, Circuit
 from crew_moe.ports import StateStore
 from crew_moe.state import open_state
 from crew_moe.state.performance import EXPIRY, HALF_LIFE, fold
-from tests.state.given import NOW, POLICY, SAMPLE, later, pin_to
+from tests.state.given import NOW, POLICY, SAMPLE, later, pin_to, service_named
 
 KEY = "expert:gpt-4o"
 THREADS = 8
@@ -44,7 +44,7 @@ def _at_once(work: Callable[[int], object], times: int) -> list[object]:
 
 
 def test_new_store_knows_nothing(store: StateStore) -> None:
-    assert (store.performance(NOW), store.breakers(), store.pins(NOW)) == ({}, {}, ())
+    assert (store.performance(NOW), store.breakers(), store.pins(NOW), store.services()) == ({}, {}, (), ())
 
 
 def test_record_folds_by_expert_and_task_type(store: StateStore) -> None:
@@ -141,6 +141,53 @@ def test_unpin_removes_what_equals_all_given_fields(store: StateStore) -> None:
     assert store.pins(NOW) == (kept,)
 
 
+def test_services_come_by_id_with_everything_that_was_said_of_them(store: StateStore) -> None:
+    full = service_named(
+        "b",
+        capabilities=["tools", "analysis"],
+        tenant="acme",
+        protocol="openai",
+        regions=["eu"],
+        weight=0.1,
+        input_usd_per_mtok="0.1",
+    )
+    plain = service_named("a")
+
+    assert store.register(full)
+    assert store.register(plain)
+    assert store.services() == (plain, full)
+    assert store.services() is store.services()
+
+
+def test_service_of_the_same_id_is_replaced_by_its_owner_alone(store: StateStore) -> None:
+    mine, moved = (service_named(tenant="acme", endpoint=f"https://{host}.example") for host in "ab")
+    store.register(mine)
+
+    assert not store.register(service_named(tenant="other"))
+    assert not store.register(service_named())
+    assert store.services() == (mine,)
+    assert store.register(moved)
+    assert store.services() == (moved,)
+
+
+def test_unregister_forgets_one_service(store: StateStore) -> None:
+    kept = service_named("a")
+    for service in (kept, service_named("b")):
+        store.register(service)
+
+    assert [store.unregister("b"), store.unregister("b")] == [True, False]
+    assert store.services() == (kept,)
+
+
+def test_reweigh_sets_the_weights_of_services_that_there_are(store: StateStore) -> None:
+    for name in ("a", "b"):
+        store.register(service_named(name))
+
+    assert store.reweigh({"a": 0.25, "gone": 9.0})
+    assert not store.reweigh({"a": 0.25})
+    assert [(one.service_id, one.weight) for one in store.services()] == [("a", 0.25), ("b", 1.0)]
+
+
 def test_version_changes_with_everything_that_a_decision_reads(store: StateStore) -> None:
     changes: list[Callable[[], object]] = [
         lambda: store.record(SAMPLE, NOW, once="d1/1"),
@@ -148,6 +195,9 @@ def test_version_changes_with_everything_that_a_decision_reads(store: StateStore
         lambda: store.succeed(KEY, NOW),
         lambda: store.pin(pin_to("o1")),
         lambda: store.unpin(expert_id="o1", task_type=None, task=None, tenant=None),
+        lambda: store.register(service_named()),
+        lambda: store.reweigh({"embedder": 2.0}),
+        lambda: store.unregister("embedder"),
     ]
     seen = [store.version()]
     for change in changes:
@@ -166,6 +216,8 @@ def test_version_stays_while_nothing_changes(store: StateStore) -> None:
     store.succeed(KEY, NOW)
     store.cancel(KEY, NOW)
     store.unpin(expert_id="o1", task_type=None, task=None, tenant=None)
+    store.unregister("embedder")
+    store.reweigh({"embedder": 2.0})
     store.performance(NOW)
 
     assert store.version() == before
@@ -189,6 +241,12 @@ def test_threads_lose_no_pin(store: StateStore) -> None:
     _at_once(lambda number: store.pin(pin_to(f"e{number}")), 50)
 
     assert {pin.expert_id for pin in store.pins(NOW)} == {f"e{number}" for number in range(50)}
+
+
+def test_threads_lose_no_service(store: StateStore) -> None:
+    _at_once(lambda number: store.register(service_named(f"s{number}")), 50)
+
+    assert {one.service_id for one in store.services()} == {f"s{number}" for number in range(50)}
 
 
 def test_one_thread_alone_gets_the_probe(store: StateStore) -> None:

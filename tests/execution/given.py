@@ -169,7 +169,7 @@ class Stage:
         self.meters = MemoryMeters()
         self.desk = Desk(MemoryApprovals(), clock=self.clock, log=MemoryLog(), sink=self.sink)
         self.executor = Executor(
-            registry=Registry(experts=self.experts),
+            registry=lambda: Registry(experts=self.experts),
             client=Transports({Transport.OPENAI: self.player}),
             state=self.state,
             barrier=self.barrier(),

@@ -33,7 +33,7 @@ def crew_of(rules: list[Mapping[str, Any]] | None = None) -> Iterator[tuple[Exec
     with simulate({"speed": 0.0, "rules": rules or []}, registry=registry) as sim:
         client = OpenAIClient(base_url_for=lambda expert: sim.base_url_of(expert.provider), key_for=lambda _: None)
         executor = Executor(
-            registry=registry,
+            registry=lambda: registry,
             client=Transports({Transport.OPENAI: client}),
             state=MemoryStore(BREAKER),
             barrier=stage().barrier(),

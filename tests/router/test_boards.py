@@ -143,7 +143,7 @@ def test_another_thread_s_look_is_enough() -> None:
 def test_experts_without_room_show_at_the_next_look_and_cost_no_snapshot() -> None:
     clock, busy = ManualClock(NOW), {"gpt-4o": NOW + timedelta(seconds=9)}
     store = CountingStore(clock, costs_s=0.0)
-    boards = Boards(board(), store, clock, busy=lambda _: dict(busy))
+    boards = Boards(board(), store, clock, busy=lambda *_: dict(busy))
     assert boards.current().snapshot.busy == busy
 
     busy.clear()

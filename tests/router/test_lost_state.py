@@ -126,7 +126,7 @@ def test_ejections_and_pins_end_by_time_while_the_store_is_lost(
 
 
 def test_experts_have_room_again_by_time_while_the_store_is_lost(store: FailingStore, clock: ManualClock) -> None:
-    boards = Boards(board(), store, clock, sink=Recorder(), busy=lambda now: {"gpt-4o": now + timedelta(seconds=2)})
+    boards = Boards(board(), store, clock, sink=Recorder(), busy=lambda now, _: {"gpt-4o": now + timedelta(seconds=2)})
     store.lost = True
     clock.advance(1.0)
     assert boards.current().snapshot.busy.keys() == {"gpt-4o"}

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from crew_moe.domain.outcome import Sample
 from crew_moe.domain.policy import BreakerPolicy
+from crew_moe.domain.service import Registration, Service, accepted
 from crew_moe.domain.snapshot import Performance, Pin
 
 NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -60,3 +61,9 @@ def pin_to(
 def row_of(number: int) -> Callable[[], Mapping[str, Any]]:
     """The builder of a small decision row."""
     return lambda: {"decision_id": f"d{number}", "score": number / 7, "experts": ["a", "b"]}
+
+
+def service_named(service_id: str = "embedder", **told: Any) -> Service:
+    """A service as an admin registers it."""
+    entry = {"service_type": "embedding", "endpoint": "http://127.0.0.1:9/run", **told}
+    return accepted(Registration(service_id=service_id, **entry), at=NOW, by="ops")

@@ -20,7 +20,7 @@ from crew_moe.state.memory.store import MemoryStore
 from crew_moe.state.redis.store import RedisStore
 from crew_moe.state.sqlite.store import SQLiteStore
 from tests.redis_server import RedisServer
-from tests.state.given import NOW, SAMPLE, STEADY
+from tests.state.given import NOW, SAMPLE, STEADY, service_named
 
 POLICY = BreakerPolicy(failures=2, ejection_ms=60_000, max_ejection_ms=240_000, backoff=2.0, probes=2)
 keys = st.sampled_from(["expert:a", "expert:b", "provider:p"])
@@ -94,6 +94,18 @@ class Triplets(RuleBasedStateMachine):
         fields = {"expert_id": expert_id, "task_type": task_type, "task": task, "tenant": tenant}
         self._all(lambda store: store.unpin(**fields))
 
+    @rule(name=experts, tenant=words)
+    def register(self, name: str, tenant: str | None) -> None:
+        self._all(lambda store: store.register(service_named(name, tenant=tenant)))
+
+    @rule(name=experts)
+    def unregister(self, name: str) -> None:
+        self._all(lambda store: store.unregister(name))
+
+    @rule(name=experts, weight=st.floats(1e-6, 1e6))
+    def reweigh(self, name: str, weight: float) -> None:
+        self._all(lambda store: store.reweigh({name: weight}))
+
     @rule(name=st.sampled_from(["sqlite", "redis"]))
     def reopen(self, name: str) -> None:
         self.stores[name].close()
@@ -101,7 +113,14 @@ class Triplets(RuleBasedStateMachine):
 
     @invariant()
     def all_know_the_same(self) -> None:
-        self._all(lambda store: (dict(store.performance(self.now)), dict(store.breakers()), store.pins(self.now)))
+        self._all(
+            lambda store: (
+                dict(store.performance(self.now)),
+                dict(store.breakers()),
+                store.pins(self.now),
+                store.services(),
+            )
+        )
 
     @invariant()
     def versions_move_together(self) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
 from crew_moe.domain.outcome import Sample
 from crew_moe.domain.policy import BreakerPolicy
+from crew_moe.domain.service import Service
 from crew_moe.domain.snapshot import Breaker, Performance, Pin
 from crew_moe.state import breaker as breakers
 from crew_moe.state.forking import survives_fork
 from crew_moe.state.performance import EXPIRY, as_read, fold
 from crew_moe.state.pins import Scope, covers, in_force, newest_first, scope
+from crew_moe.state.services import Services, joined, reweighed, without
 
 CLEAN: Final = Breaker()
 MAX_SEEN: Final = 100_000
@@ -32,6 +34,7 @@ class MemoryStore:
         self._performance: dict[tuple[str, str], Performance] = {}
         self._breakers: dict[str, Breaker] = {}
         self._pins: dict[Scope, Pin] = {}
+        self._services: Services = ()
         self._seen: OrderedDict[str, datetime] = OrderedDict()
         self.begin_anew()
         survives_fork(self)
@@ -101,8 +104,30 @@ class MemoryStore:
             kept = tuple(self._pins.values())
         return newest_first(pin for pin in kept if in_force(pin, now))
 
+    def register(self, service: Service) -> bool:
+        return self._serve(lambda known: joined(known, service)) is not None
+
+    def unregister(self, service_id: str) -> bool:
+        return bool(self._serve(lambda known: without(known, service_id)))
+
+    def reweigh(self, weights: Mapping[str, float]) -> bool:
+        return bool(self._serve(lambda known: reweighed(known, weights)))
+
+    def services(self) -> Services:
+        return self._services
+
     def close(self) -> None:
         """Nothing to give back."""
+
+    def _serve(self, change: Callable[[Services], Services | None]) -> bool | None:
+        """Whether a pure change changed the services; None where it refused."""
+        with self._lock:
+            before, after = self._services, change(self._services)
+            if after is None:
+                return None
+            self._services = after
+            self._version += after is not before
+        return after is not before
 
     def _put(self, key: str, after: Breaker) -> Breaker:
         if after is not self._breakers.get(key, CLEAN):

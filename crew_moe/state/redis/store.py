@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 
 from crew_moe.domain.outcome import Sample
 from crew_moe.domain.policy import BreakerPolicy
+from crew_moe.domain.service import Service
 from crew_moe.domain.snapshot import Breaker, Performance, Pin
 from crew_moe.state import breaker as breakers
 from crew_moe.state.performance import EXPIRY, as_read, fold
@@ -20,6 +21,7 @@ from crew_moe.state.pins import covers, in_force, newest_first, scope
 from crew_moe.state.redis import rows
 from crew_moe.state.redis.connection import PREFIX, Connection, script
 from crew_moe.state.rows import stamp
+from crew_moe.state.services import KnownServices, Services, joined, reweighed, services_in, text_of, without
 
 TAG: Final = PREFIX + "{state}:"
 VERSION: Final = TAG + "version"
@@ -27,6 +29,8 @@ PERFORMANCE: Final = TAG + "performance"
 BREAKERS: Final = TAG + "breakers"
 OVERRIDES: Final = TAG + "overrides"
 PINS: Final = "pins"  # the only field of OVERRIDES
+SERVICES: Final = TAG + "services"
+REGISTERED: Final = "registered"  # the only field of SERVICES
 COUNTED: Final = TAG + "counted:"
 CLEAN: Final = Breaker()
 _LIFE_MS: Final = EXPIRY // timedelta(milliseconds=1)
@@ -47,6 +51,7 @@ class RedisStore:
         self._policy = policy
         self._connection = Connection(url)
         self._swap_script = script("state_swap")
+        self._services = KnownServices()
 
     def version(self) -> int:
         """Grows with every change, and jumps when the server lost its data."""
@@ -113,6 +118,18 @@ class RedisStore:
         found = rows.pins(self._connection.execute("HGET", OVERRIDES, PINS) or rows.MISSING)
         return newest_first(pin for pin in found if in_force(pin, now))
 
+    def register(self, service: Service) -> bool:
+        return self._serve(lambda known: joined(known, service)) is not None
+
+    def unregister(self, service_id: str) -> bool:
+        return bool(self._serve(lambda known: without(known, service_id)))
+
+    def reweigh(self, weights: Mapping[str, float]) -> bool:
+        return bool(self._serve(lambda known: reweighed(known, weights)))
+
+    def services(self) -> Services:
+        return self._services.read(self._connection.execute("HGET", SERVICES, REGISTERED) or rows.MISSING)
+
     def close(self) -> None:
         """Give the sockets back; idempotent."""
         self._connection.close()
@@ -128,6 +145,20 @@ class RedisStore:
 
         self._swap(BREAKERS, key, change_text)
         return after
+
+    def _serve(self, change: Callable[[Services], Services | None]) -> bool | None:
+        """Whether a pure change changed the services; None where it refused."""
+        changed: bool | None = None
+
+        def change_text(before: str) -> str | None:
+            nonlocal changed
+            known = services_in(before)
+            after = change(known)
+            changed = None if after is None else after is not known
+            return text_of(after) if after is not None and changed else None
+
+        self._swap(SERVICES, REGISTERED, change_text)
+        return changed
 
     def _swap(self, values: str, field: str, change: Change, once: tuple[str, datetime] | None = None) -> bool:
         """Apply a pure change to one value, atomically; False when `once` (a key, seen now) counted before."""

@@ -14,11 +14,13 @@ from typing import Final
 
 from crew_moe.domain.outcome import Sample
 from crew_moe.domain.policy import BreakerPolicy
+from crew_moe.domain.service import Service
 from crew_moe.domain.snapshot import Breaker, Performance, Pin
 from crew_moe.state import breaker as breakers
 from crew_moe.state import rows
 from crew_moe.state.performance import EXPIRY, as_read, fold
 from crew_moe.state.pins import covers, in_force, newest_first, scope
+from crew_moe.state.services import KnownServices, Services, joined, reweighed, services_in, text_of, without
 from crew_moe.state.sqlite.database import Database, change_mark
 
 TABLES: Final = (
@@ -37,6 +39,7 @@ TABLES: Final = (
         "by" TEXT NOT NULL, created_at TEXT NOT NULL, expires_at TEXT)""",
     "CREATE TABLE IF NOT EXISTS seen (key TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS seen_at ON seen (at)",
+    "CREATE TABLE IF NOT EXISTS services (registered TEXT NOT NULL)",  # all in one row, or none
 )
 _ONE: Final = "expert_id = ? AND task_type IS ? AND task IS ? AND tenant IS ?"
 
@@ -51,6 +54,7 @@ class SQLiteStore:
         self._policy = policy
         self._database = Database(Path(path), TABLES)
         self._known: tuple[tuple[int, int], int] | None = None
+        self._services = KnownServices()
 
     def version(self) -> int:
         """A number in the file that grows with every change; read again only after somebody committed."""
@@ -131,6 +135,19 @@ class SQLiteStore:
             found = _pins(connection)
         return newest_first(pin for pin in found if in_force(pin, now))
 
+    def register(self, service: Service) -> bool:
+        return self._serve(lambda known: joined(known, service)) is not None
+
+    def unregister(self, service_id: str) -> bool:
+        return bool(self._serve(lambda known: without(known, service_id)))
+
+    def reweigh(self, weights: Mapping[str, float]) -> bool:
+        return bool(self._serve(lambda known: reweighed(known, weights)))
+
+    def services(self) -> Services:
+        with self._database.reading() as connection:
+            return self._services.read(_registered(connection))
+
     def close(self) -> None:
         """Give the file back; idempotent."""
         self._database.close()
@@ -151,6 +168,18 @@ class SQLiteStore:
                 self._changed(connection)
         return after
 
+    def _serve(self, change: Callable[[Services], Services | None]) -> bool | None:
+        """Whether a pure change changed the services; None where it refused."""
+        with self._database.writing() as connection:
+            before = services_in(_registered(connection))
+            after = change(before)
+            if after is None or after is before:
+                return None if after is None else False
+            connection.execute("DELETE FROM services")
+            connection.execute("INSERT INTO services VALUES (?)", (text_of(after),))
+            self._changed(connection)
+        return True
+
     def _changed(self, connection: Connection) -> None:
         connection.execute("UPDATE state_version SET number = number + 1")
         self._known = None
@@ -163,6 +192,11 @@ def _breaker(connection: Connection, key: str) -> Breaker:
 
 def _pins(connection: Connection) -> list[Pin]:
     return [rows.pin(row) for row in connection.execute("SELECT * FROM pins")]
+
+
+def _registered(connection: Connection) -> str:
+    row = connection.execute("SELECT registered FROM services").fetchone()
+    return "" if row is None else str(row[0])
 
 
 def _drop(connection: Connection, pin: Pin) -> None:
