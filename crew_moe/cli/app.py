@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from crew_moe.cli import approve, budget, doctor, experts, init, keys, pins, plan, policy, registry, route, run, safety
+from crew_moe.cli import (
+    approve,
+    budget,
+    doctor,
+    experts,
+    init,
+    keys,
+    mcp,
+    pins,
+    plan,
+    policy,
+    registry,
+    route,
+    run,
+    safety,
+)
 from crew_moe.cli.logs import configure_logs
 from crew_moe.cli.output import say
 from crew_moe.cli.versions import package_version
@@ -18,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (run, plan, route, experts, pins, budget, approve, keys, registry, policy, safety, init, doctor):
+for module in (run, plan, route, experts, pins, budget, approve, keys, registry, policy, safety, mcp, init, doctor):
     module.register(app)
 
 

@@ -20,9 +20,11 @@ ALARMS: Final = frozenset(
         "cost_not_charged",
         "gate_store_failed",
         "ledger_lost",
+        "library_warned",
         "meters_lost",
         "screening_failed",
         "state_lost",
+        "tool_failed",
     }
 )
 """Events that somebody should look at: they are written at the level of warnings, which is shown by default."""

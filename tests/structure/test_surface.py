@@ -20,7 +20,7 @@ OPTIONAL = {
     "cedarpy", "crewai", "discord", "fastapi", "fastmcp", "genai_prices", "lingua", "openai", "pandas",
     "presidio_analyzer", "pyarrow", "redis", "scipy", "sklearn", "spacy", "summa", "torch", "transformers",
 }  # fmt: skip
-NEEDS_AN_EXTRA = ("crew_moe.crew.", "crew_moe.gating.discord.")
+NEEDS_AN_EXTRA = ("crew_moe.crew.", "crew_moe.gating.discord.", "mcp_server.")
 MODULE_BUDGET = 40
 
 

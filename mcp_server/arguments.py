@@ -1,0 +1,88 @@
+"""What the tools take, where the domain has no model for it already."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+
+from crew_moe.domain.complaint import complaint
+from crew_moe.domain.expert import Capability, Tier
+from crew_moe.domain.request import Name, Usd
+from crew_moe.domain.task import TaskType
+from crew_moe.errors import InvalidRequest
+from crew_moe.surface.page import DEFAULT_LIMIT, MAX_LIMIT
+
+# suggest_route lists these words; to list them again would cost every client's model its context.
+AWord = WithJsonSchema({"type": "string"})
+TaskTypeWord = Annotated[TaskType, AWord]
+CapabilityWord = Annotated[Capability, AWord]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, strict=True)]
+Minutes = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+
+
+class Arguments(BaseModel):
+    """Arguments of one tool. Raises InvalidRequest, which names the field, what is allowed and the closest match."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            what, where, value, allowed = complaint(error, type(self))
+        else:
+            return
+        raise InvalidRequest(what, where=where, value=value, allowed=allowed)
+
+
+class ExpertsAsked(Arguments):
+    tier: Tier | None = None
+    provider: Name | None = None
+    capabilities: frozenset[CapabilityWord] = frozenset()
+    available: bool | None = None
+    fields: tuple[Name, ...] = ()
+    cursor: Name | None = None
+    limit: Limit = DEFAULT_LIMIT
+
+
+class HealthAsked(Arguments):
+    expert_id: Name | None = None
+    cursor: Name | None = None
+    limit: Limit = DEFAULT_LIMIT
+
+
+class DecisionAsked(Arguments):
+    decision_id: Name
+
+
+class BudgetAsked(Arguments):
+    scope: Name | None = None
+
+
+class Override(Arguments):
+    expert_id: Name
+    task_type: TaskTypeWord | None = None
+    task: Name | None = None
+    tenant: Name | None = None
+    minutes: Minutes | None = None
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class OverridesToClear(Arguments):
+    expert_id: Name | None = None
+    task_type: TaskTypeWord | None = None
+    task: Name | None = None
+    tenant: Name | None = None
+    everything: bool = False
+
+    @model_validator(mode="after")
+    def _names_some(self) -> Self:
+        if not (self.everything or self.model_fields_set - {"everything"}):
+            raise ValueError("say which overrides: an expert_id, task_type, task or tenant, or everything: true")
+        return self
+
+
+class CrewInputs(Arguments):
+    inputs: dict[str, str | float | bool] = {}
+    budget_usd: Usd | None = None

@@ -1,0 +1,39 @@
+"""Who calls over HTTP, as fastmcp asks it: the same check as every other surface, behind its token verifier."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastmcp.server.auth import AccessToken, TokenVerifier
+from fastmcp.server.dependencies import get_access_token
+
+from crew_moe.auth.authenticator import Authenticator
+from crew_moe.auth.caller import LOCAL, Caller
+
+_CALLER: Final = "crew_moe.caller"
+
+
+class Verifier(TokenVerifier):
+    """Lets in whom the authenticator lets in; the caller travels with the access token."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        super().__init__()
+        self._authenticator = authenticator
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        caller = await self._authenticator.aauthenticate_credential(token)
+        if not isinstance(caller, Caller):
+            return None
+        return AccessToken(
+            token="",
+            client_id=caller.subject,
+            scopes=sorted(caller.scopes),
+            claims={_CALLER: caller},
+        )
+
+
+def current_caller() -> Caller:
+    """Who makes the present request; LOCAL where nobody has to say who they are."""
+    token = get_access_token()
+    caller = token.claims.get(_CALLER) if token is not None else None
+    return caller if isinstance(caller, Caller) else LOCAL
