@@ -25,6 +25,7 @@ from crew_moe.domain.budget import (
 from crew_moe.domain.decision import Candidate, Pick
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.features import Features
+from crew_moe.domain.feed import Cursor, Delivery, Ended, FeedEvent
 from crew_moe.domain.happening import Happening
 from crew_moe.domain.meter import Busy, Demand, MeterStatus, Passage, Told
 from crew_moe.domain.outcome import Sample
@@ -276,6 +277,48 @@ class DecisionLog(Protocol):
         """Return when every row taken so far is stored."""
 
     def close(self) -> None: ...
+
+
+class Subscription(Protocol):
+    """The events of a feed, as they come. Iteration stops when it is closed, or when `ended` says why it was ended."""
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place up to which everything was handed out."""
+
+    @property
+    def ended(self) -> Ended | None: ...
+
+    def __aiter__(self) -> AsyncIterator[Delivery]: ...
+
+    def close(self) -> None: ...
+
+
+class Feed(Protocol):
+    """Live events for those who look on, in one order for all of them; one contract for all who implement it.
+
+    The newest ones are kept, so that a reader can come back to its cursor; what it missed for good is told as a `gap`.
+    A reader that is too slow is ended, and holds up nobody. Telemetry fails open: what could not be published is
+    counted in `dropped`.
+    """
+
+    def publish(self, events: Sequence[FeedEvent]) -> None:
+        """Tell all readers; never waits and never raises."""
+
+    async def subscribe(self, cursor: str | None = None) -> Subscription:
+        """Everything from now on, or after `cursor`. Raises InvalidRequest for what is no cursor of this feed, and
+        StateError where the feed can't be read.
+        """
+
+    @property
+    def readers(self) -> int:
+        """How many subscriptions are open in this process."""
+
+    @property
+    def dropped(self) -> int: ...
+
+    def close(self) -> None:
+        """End all subscriptions of this process; idempotent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -16,6 +16,12 @@ from crew_moe.ports import Clock, EventSink, StateStore
 from crew_moe.state.breaker import admits, expert_key, provider_key
 
 CLOSED: Final = Breaker()
+NO_BREAKERS: Final[Mapping[str, Breaker]] = {}
+EVENTS: Final[Mapping[Circuit, str]] = {
+    Circuit.OPEN: "circuit_open",
+    Circuit.HALF_OPEN: "circuit_half_open",
+    Circuit.CLOSED: "circuit_closed",
+}
 
 
 class LastKnown(Protocol):
@@ -26,6 +32,33 @@ class LastKnown(Protocol):
 
     @property
     def breakers(self) -> Mapping[str, Breaker]: ...
+
+
+class Changes:
+    """Tells the sink of breakers that change, each change once: by what is `known` of them, and what was told since."""
+
+    def __init__(self, sink: EventSink, known: LastKnown | None) -> None:
+        self._sink = sink
+        self._known = known
+        self._told: dict[str, tuple[Mapping[str, Breaker], Circuit]] = {}
+
+    def saw(self, key: str, after: Breaker) -> None:
+        """A breaker as a signal left it."""
+        breakers = NO_BREAKERS if self._known is None else self._known.breakers
+        if after.state is self._before(key, breakers):
+            return
+        self._told[key] = (breakers, after.state)
+        self._sink.emit(EVENTS[after.state], key=key, until=after.until, failures=after.failures)
+
+    def admitted(self, key: str) -> None:
+        """A call may pass; one that was open lends a probe."""
+        breakers = NO_BREAKERS if self._known is None else self._known.breakers
+        if self._before(key, breakers) is Circuit.OPEN:
+            self.saw(key, replace(breakers.get(key, CLOSED), state=Circuit.HALF_OPEN, until=None))
+
+    def _before(self, key: str, breakers: Mapping[str, Breaker]) -> Circuit:
+        seen, state = self._told.get(key, (None, Circuit.CLOSED))
+        return state if seen is breakers else breakers.get(key, CLOSED).state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +73,10 @@ class Circuits:
     clock: Clock
     sink: EventSink
     known: LastKnown | None = None
+    changes: Changes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "changes", Changes(self.sink, self.known))
 
     def refusing(self, expert: Expert) -> str | None:
         """The key of the breaker that lets no call pass; None when both do (half-open, each has lent a probe)."""
@@ -61,6 +98,8 @@ class Circuits:
         if not self.state.admit(own, now):
             self.state.cancel(provider, now)
             return own
+        self.changes.admitted(provider)
+        self.changes.admitted(own)
         return None
 
     def succeeded(self, expert: Expert) -> None:
@@ -83,18 +122,15 @@ class Circuits:
         if blame is Blame.NONE:
             self._tell(key, self.state.cancel)
             return
-        after = self._tell(key, lambda at, now: self.state.fail(at, now, eject_ms=eject_ms))
-        if after is not None and after.state is Circuit.OPEN:
-            self.sink.emit("circuit_open", key=key, until=after.until, failures=after.failures)
+        self._tell(key, lambda at, now: self.state.fail(at, now, eject_ms=eject_ms))
 
-    def _tell(self, key: str, update: Callable[[str, datetime], Breaker]) -> Breaker | None:
+    def _tell(self, key: str, update: Callable[[str, datetime], Breaker]) -> None:
         if self.known is not None and self.known.lost:
-            return None
+            return
         try:
-            return update(key, self.clock.now())
+            self.changes.saw(key, update(key, self.clock.now()))
         except StateError as error:
             self.sink.emit("state_failed", key=key, error=str(error))
-            return None
 
 
 def _keys(expert: Expert) -> tuple[str, str]:

@@ -7,9 +7,9 @@ from typing import Final
 
 from crew_moe.domain.policy import BreakerPolicy
 from crew_moe.errors import InvalidInput, StateError
-from crew_moe.ports import Approvals, Clock, DecisionLog, Ledger, Meters, StateStore
+from crew_moe.ports import Approvals, Clock, DecisionLog, Feed, Ledger, Meters, StateStore
 
-__all__ = ["open_approvals", "open_ledger", "open_log", "open_meters", "open_state"]
+__all__ = ["open_approvals", "open_feed", "open_ledger", "open_log", "open_meters", "open_state"]
 
 MEMORY: Final = ":memory:"
 _SQLITE: Final = "sqlite:///"
@@ -112,6 +112,17 @@ def open_approvals(url: str) -> Approvals:
     from crew_moe.state.sqlite.approvals import SQLiteApprovals
 
     return SQLiteApprovals(path)
+
+
+def open_feed(url: str) -> Feed:
+    """The live feed that goes with the state behind `url`: in Redis one for all replicas, else one of this process."""
+    if url.startswith(_REDIS):
+        from crew_moe.state.redis.feed import RedisFeed
+
+        return RedisFeed(url)
+    from crew_moe.state.memory.feed import MemoryFeed
+
+    return MemoryFeed()
 
 
 def _sqlite_path(url: str) -> Path | None:
