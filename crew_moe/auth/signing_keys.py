@@ -52,7 +52,7 @@ class SigningKeys(Protocol):
 
     @property
     def may_fetch(self) -> bool:
-        """Whether an unknown key would be looked for elsewhere."""
+        """Whether a key that is not known would be fetched, or is being fetched now."""
 
     def refresh(self) -> None:
         """Have the keys as they are now, if they can be had; else those from before stay."""
@@ -91,6 +91,7 @@ class KeysAtUrl:
 
     def __init__(self, url: str, *, clock: Clock, sink: EventSink, fetch: Callable[[str], str] | None = None) -> None:
         self._url = checked_url(url)
+        self._shown = url.partition("?")[0]
         self._clock = clock
         self._sink = sink
         self._fetch = fetch or fetch_text
@@ -103,10 +104,14 @@ class KeysAtUrl:
     @property
     def stale(self) -> bool:
         old = self._fetched is None or self._clock.monotonic() - self._fetched >= FRESH_S
-        return old and self.may_fetch
+        return old and self._due
 
     @property
     def may_fetch(self) -> bool:
+        return self._lock.locked() or self._due
+
+    @property
+    def _due(self) -> bool:
         pause = EMPTY_PAUSE_S if self._fetched is None else PAUSE_S
         return self._tried is None or self._clock.monotonic() - self._tried >= pause
 
@@ -125,19 +130,19 @@ class KeysAtUrl:
     def _fetch_once(self) -> None:
         """Whoever comes meanwhile waits, and then uses what was fetched."""
         with self._lock:
-            if not self.may_fetch:
+            if not self._due:
                 return
             self._tried = self._clock.monotonic()
             try:
-                keys = parse_keys(self._fetch(self._url), self._url)
+                keys = parse_keys(self._fetch(self._url), self._shown)
             except ConfigError as error:
-                self._sink.emit("credentials_unreadable", file=self._url, error=str(error))
+                self._sink.emit("credentials_unreadable", file=self._shown, error=str(error))
                 return
             self._fetched = self._tried
             if keys != self._keys:
                 self._keys = keys
                 self.version += 1
-                self._sink.emit("credentials_read", file=self._url)
+                self._sink.emit("credentials_read", file=self._shown)
 
 
 def parse_keys(text: str, file: str) -> tuple[SigningKey, ...]:
@@ -184,18 +189,19 @@ def fetch_text(url: str) -> str:
     import httpx
 
     deadline = time.monotonic() + PATIENCE_S
+    shown = url.partition("?")[0]
     raw = b""
     try:
         with httpx.stream("GET", url, timeout=PATIENCE_S, follow_redirects=False) as response:
             if response.status_code != httpx.codes.OK:
-                raise ConfigError(f"answered with status {response.status_code}", file=url)
+                raise ConfigError(f"answered with status {response.status_code}", file=shown)
             for chunk in response.iter_bytes():
                 raw += chunk
                 if len(raw) > MAX_BYTES or time.monotonic() > deadline:
-                    raise ConfigError("is too large or too slow", file=url)
+                    raise ConfigError("is too large or too slow", file=shown)
     except httpx.HTTPError as error:
-        raise ConfigError(f"can't be fetched ({type(error).__name__})", file=url) from error
-    return as_text(raw, url)
+        raise ConfigError(f"can't be fetched ({type(error).__name__})", file=shown) from error
+    return as_text(raw, shown)
 
 
 def _fitting(keys: Sequence[SigningKey], key_id: str | None, algorithm: str) -> Sequence[SigningKey]:

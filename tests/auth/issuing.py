@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, Final
 
 import jwt
@@ -81,9 +85,10 @@ def claims(**changed: Any) -> dict[str, Any]:
 
 
 def token(pair: KeyPair | None = None, *, headers: dict[str, Any] | None = None, **changed: Any) -> str:
-    """A token of these claims, signed with the pair (default: `ec_pair()`)."""
+    """A token of these claims, signed with the pair (default: `ec_pair()`). A header that is None is left out."""
     pair = pair or ec_pair()
-    return jwt.encode(claims(**changed), pair.private, pair.algorithm, headers={"kid": pair.key_id, **(headers or {})})
+    told = {name: value for name, value in {"kid": pair.key_id, **(headers or {})}.items() if value is not None}
+    return jwt.encode(claims(**changed), pair.private, pair.algorithm, headers=told)
 
 
 def bearer(credential: str) -> str:
@@ -94,6 +99,16 @@ def bearer(credential: str) -> str:
 def jwks(*pairs: KeyPair) -> str:
     """The document that an issuer publishes."""
     return json.dumps({"keys": [pair.jwk for pair in pairs]})
+
+
+def forged(header: dict[str, Any], payload: dict[str, Any], sign: Callable[[bytes], bytes] = lambda _: b"") -> str:
+    """A token with any header, claims and signature, as a library would refuse to make it."""
+    parts = [_base64(json.dumps(part).encode()) for part in (header, payload)]
+    return ".".join([*parts, _base64(sign(".".join(parts).encode()))])
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def write_public_key(folder: Path, pair: KeyPair | None = None) -> Path:
@@ -157,3 +172,51 @@ def admin_token(**changed: Any) -> str:
 def clock_now() -> ManualClock:
     """A clock that stands at this moment and is moved by hand."""
     return ManualClock(datetime.now(UTC))
+
+
+class Publisher:
+    """What an issuer's JWKS endpoint answers, and how often it was `asked`. While `silent` it says nothing."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self.asked = 0
+        self.silent = False
+        self.reached = Event()
+        self.ended = Event()
+        self.url = ""
+
+
+@contextmanager
+def published(*pairs: KeyPair) -> Iterator[Publisher]:
+    """A JWKS endpoint on loopback that publishes these keys, until it is told otherwise."""
+    publisher = Publisher(jwks(*pairs))
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            publisher.asked += 1
+            publisher.reached.set()
+            if publisher.silent:
+                publisher.ended.wait()
+                return
+            self.send_response(publisher.status)
+            for name, value in publisher.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(publisher.text.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Stay silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    publisher.url = f"http://127.0.0.1:{server.server_address[1]}/jwks.json"
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield publisher
+    finally:
+        publisher.ended.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
