@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,15 +10,14 @@ from fastmcp import FastMCP
 from crew_moe.auth.authenticator import Authenticator
 from crew_moe.surface.operations import Operations
 from mcp_server.auth import Verifier
+from mcp_server.exposure import READ_ONLY, Exposure
 from mcp_server.faults import Faults
 from mcp_server.prompts import PROMPTS, TextPrompt
 from mcp_server.resources import add_resources
 from mcp_server.routed_tool import RoutedTool
 from mcp_server.throttle import Throttle
-from mcp_server.tools import TOOLS, ToolRow, Toolset
 
 if TYPE_CHECKING:
-    from crew_moe.crew.project import Project
     from crew_moe.surface.rates import Rates
 
 NAME: Final = "crew-moe"
@@ -28,30 +25,11 @@ INSTRUCTIONS: Final = (
     "Routes requests to the right expert (LLM) inside a budget. Ask suggest_route before a model is called, "
     "record_outcome after it. Errors read 'code: what; valid values; next step'."
 )
-DEFAULT_TOOLSETS: Final = frozenset(Toolset) - {Toolset.CREW}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exposure:
-    """Which tools there are. `writes`: those too that change something. A crew can be run only where its toolset is
-    named and there is a project.
-    """
-
-    writes: bool = False
-    toolsets: frozenset[Toolset] = DEFAULT_TOOLSETS
-    project: Project | None = None
-
-    def rows(self) -> Iterator[ToolRow]:
-        """The tools that are switched on, in the order of the table."""
-        for row in TOOLS:
-            ready = row.toolset is not Toolset.CREW or self.project is not None
-            if row.toolset in self.toolsets and (self.writes or row.effect.read_only) and ready:
-                yield row
 
 
 def build_server(
     operations: Operations,
-    exposure: Exposure = Exposure(),
+    exposure: Exposure = READ_ONLY,
     *,
     authenticator: Authenticator | None = None,
     rates: Rates | None = None,

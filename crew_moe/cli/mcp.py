@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from crew_moe.cli.options import Config, Live, State, one_of, open_router
 from crew_moe.cli.output import err
-from crew_moe.errors import InvalidInput, MissingExtra
+from crew_moe.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from crew_moe.crew.project import Project
     from crew_moe.router import Router
     from crew_moe.settings import Settings
 
-LIBRARY = "fastmcp"
+LIBRARY: Final = "fastmcp"
 
 
 def register(app: typer.Typer) -> None:
@@ -81,10 +80,11 @@ def mcp(
 
 def _over_stdio(router: Router, chosen: Settings) -> None:
     from crew_moe.surface.operations import Operations
+    from mcp_server.exposure import exposure_of
     from mcp_server.launch import run_stdio
     from mcp_server.server import build_server
 
-    run_stdio(build_server(Operations(router), _exposure(router, chosen)))
+    run_stdio(build_server(Operations(router), exposure_of(chosen, router)))
 
 
 def _over_http(router: Router, chosen: Settings) -> None:
@@ -92,41 +92,14 @@ def _over_http(router: Router, chosen: Settings) -> None:
     from crew_moe.surface.binding import listening
     from crew_moe.surface.operations import Operations
     from crew_moe.surface.rates import RateLimit, Rates
+    from mcp_server.exposure import exposure_of, words
     from mcp_server.launch import run_http, url_of
     from mcp_server.server import build_server
 
     authenticator = Authenticator.from_settings(chosen, clock=router.clock, sink=router.sink)
     limit = RateLimit.parse(chosen.mcp_rate_limit, where="--rate-limit")
     rates = Rates.open(limit, chosen.state, name="mcp", clock=router.clock, sink=router.sink)
-    server = build_server(Operations(router), _exposure(router, chosen), authenticator=authenticator, rates=rates)
+    server = build_server(Operations(router), exposure_of(chosen, router), authenticator=authenticator, rates=rates)
     with listening(chosen.mcp_host, chosen.mcp_port, guarded=authenticator.enabled) as listener:
         err().print(f"MCP at {url_of(listener)}")
-        run_http(server, listener, hosts=_words(chosen.mcp_allow_hosts))
-
-
-def _exposure(router: Router, chosen: Settings) -> Any:
-    """Which tools there are, as the options and the environment say."""
-    from mcp_server.server import DEFAULT_TOOLSETS, Exposure
-    from mcp_server.tools import Toolset
-
-    names = _words(chosen.mcp_toolsets)
-    for name in names:
-        one_of(name, tuple(Toolset), "--toolsets")
-    toolsets = frozenset(map(Toolset, names)) or DEFAULT_TOOLSETS
-    project = _project(router, chosen) if Toolset.CREW in toolsets else None
-    return Exposure(writes=chosen.mcp_enable_writes, toolsets=toolsets, project=project)
-
-
-def _project(router: Router, chosen: Settings) -> Project:
-    """The crew that may be run: named outright, and only where tools may change something."""
-    from crew_moe.crew.project import Project
-
-    if not chosen.mcp_enable_writes:
-        raise InvalidInput("to run a crew changes something", where="--toolsets crew", allowed=("--enable-writes",))
-    if chosen.mcp_project is None:
-        raise InvalidInput("needs the folder of the crew", where="--toolsets crew", allowed=("--project DIR",))
-    return Project(router, chosen.mcp_project)
-
-
-def _words(listed: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in listed.split(",") if word.strip())
+        run_http(server, listener, hosts=words(chosen.mcp_allow_hosts))
