@@ -7,6 +7,9 @@
      |   +- UnknownExpert       ... an expert id that the registry does not hold
      |   +- UnknownDecision     ... a decision id that the log does not hold
      |   +- UnknownReservation  ... a reservation id that the ledger does not hold
+     |   +- UnknownService      ... a service id that nobody registered
+     |   +- ServiceConflict     ... a service id that is somebody else's
+     |   +- HostNotAllowed      ... an address that the router must not ask
      |   +- NotAvailable        ... a feature that this version names but can't run
      +- MissingExtra            an optional dependency is not installed (exit code 2)
      +- RefusedError            nothing may serve the request; carries the Infeasible (exit code 1)
@@ -95,6 +98,26 @@ class UnknownReservation(InvalidInput):
     def __init__(self, reservation_id: str) -> None:
         self.reservation_id = reservation_id
         super().__init__(f"unknown reservation '{reservation_id[:80]}'")
+
+
+class UnknownService(InvalidInput):
+    """Nobody registered a service of that id."""
+
+    def __init__(self, service_id: str, allowed: Iterable[str] = ()) -> None:
+        self.service_id = service_id
+        super().__init__(f"unknown service '{service_id[:80]}'", value=service_id, allowed=allowed)
+
+
+class ServiceConflict(InvalidInput):
+    """A service can't have that id: it belongs to the catalogue, to the router itself, or to another owner."""
+
+    def __init__(self, service_id: str, why: str) -> None:
+        self.service_id = service_id
+        super().__init__(f"'{service_id[:80]}' {why}", where="service_id")
+
+
+class HostNotAllowed(InvalidInput):
+    """An address leads where the router must not be sent; `where` is the field."""
 
 
 class NotAvailable(InvalidInput):

@@ -30,6 +30,7 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     log_format: Literal["console", "json"] = "console"
     log_key: str = ""
+    service_hosts: str = ""
     jwt_issuer: str = ""
     jwt_audience: str = ""
     jwt_keys: str = ""
