@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from fastmcp.server.auth import AccessToken, TokenVerifier
 from fastmcp.server.dependencies import get_access_token
@@ -34,6 +35,14 @@ class Verifier(TokenVerifier):
 
 def current_caller() -> Caller:
     """Who makes the present request; LOCAL where nobody has to say who they are."""
-    token = get_access_token()
+    return _caller(get_access_token())
+
+
+def caller_in(scope: Mapping[str, Any]) -> Caller:
+    """As `current_caller`, for a request that fastmcp has not taken up yet."""
+    return _caller(getattr(scope.get("user"), "access_token", None))
+
+
+def _caller(token: Any) -> Caller:
     caller = token.claims.get(_CALLER) if token is not None else None
     return caller if isinstance(caller, Caller) else LOCAL

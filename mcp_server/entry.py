@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import atexit
-from typing import Any
 
 import structlog
-from fastmcp import FastMCP
 
 from crew_moe.auth.authenticator import Authenticator
 from crew_moe.router import Router
@@ -15,10 +13,10 @@ from crew_moe.surface.operations import Operations
 from crew_moe.telemetry.events import log_setup
 from mcp_server.exposure import exposure_of
 from mcp_server.logs import tame_libraries
-from mcp_server.server import build_server
+from mcp_server.server import RouterServer
 
 
-def create() -> FastMCP[Any]:
+def create() -> RouterServer:
     """The server that the CREW_MOE_* variables ask for; read-only unless they say otherwise."""
     settings = read_settings()
     structlog.configure(**log_setup())
@@ -26,4 +24,4 @@ def create() -> FastMCP[Any]:
     router = Router.from_config(settings.config, state=settings.state, live=settings.mcp_live)
     atexit.register(router.close)
     authenticator = Authenticator.from_settings(settings, clock=router.clock, sink=router.sink)
-    return build_server(Operations(router), exposure_of(settings, router), authenticator=authenticator)
+    return RouterServer(Operations(router), exposure_of(settings, router), authenticator=authenticator)

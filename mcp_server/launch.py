@@ -6,35 +6,34 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Final
 
 import anyio
-from fastmcp import FastMCP
+import uvicorn
 
 from mcp_server.logs import tame_libraries
+from mcp_server.server import PATH, RouterServer
 from mcp_server.wire import protocol_only
 
-PATH: Final = "/mcp"
 GRACE_S: Final = 10
-UVICORN: Final[dict[str, Any]] = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": GRACE_S}
 
 
-def run_stdio(server: FastMCP[Any]) -> None:
+def run_stdio(server: RouterServer) -> None:
     """Serve the client at the other end of stdin and stdout, until it hangs up."""
     tame_libraries()
     with protocol_only() as hang_up, _told_to_end(hang_up):
         anyio.run(_stdio, server)
 
 
-def run_http(server: FastMCP[Any], listener: socket.socket, *, hosts: Sequence[str] = ()) -> None:
-    """Serve at /mcp, until told to end. `hosts` are names by which clients may call this machine, beside loopback's.
-
-    Every request stands alone, so that any replica may answer any of them.
-    """
+def run_http(server: RouterServer, listener: socket.socket, *, hosts: Sequence[str] = ()) -> None:
+    """Serve at /mcp, until told to end; `hosts` as for RouterServer.app."""
     tame_libraries()
+    config = uvicorn.Config(
+        server.app(hosts), lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S
+    )
     # uvicorn finishes what it has begun, and then raises the signal that ended it once more.
     with suppress(_Ended), _told_to_end(_end):
-        anyio.run(_http, server, listener, list(hosts))
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def url_of(listener: socket.socket) -> str:
@@ -64,17 +63,5 @@ def _told_to_end(end: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, before)
 
 
-async def _stdio(server: FastMCP[Any]) -> None:
+async def _stdio(server: RouterServer) -> None:
     await server.run_stdio_async(show_banner=False)
-
-
-async def _http(server: FastMCP[Any], listener: socket.socket, hosts: list[str]) -> None:
-    await server.run_http_async(
-        show_banner=False,
-        path=PATH,
-        stateless_http=True,
-        host_origin_protection=True,
-        allowed_hosts=hosts,
-        sockets=[listener],
-        uvicorn_config=UVICORN,
-    )

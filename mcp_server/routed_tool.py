@@ -5,6 +5,8 @@ What goes wrong is told in the answer and nowhere else: fastmcp would log the ar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +16,7 @@ import anyio.from_thread
 import anyio.to_thread
 from fastmcp.server.auth import require_scopes
 from fastmcp.server.context import Context
-from fastmcp.server.dependencies import get_context
+from fastmcp.server.dependencies import get_context, get_http_request
 from fastmcp.tools.base import Tool, ToolResult
 from pydantic_core import to_json
 
@@ -24,6 +26,7 @@ from crew_moe.surface.operations import Operations
 from mcp_server.answers import Answer
 from mcp_server.auth import current_caller
 from mcp_server.call import Call
+from mcp_server.cancelling import Running, who_asks
 from mcp_server.schema import input_schema, output_schema
 from mcp_server.tools import ToolRow
 
@@ -44,9 +47,12 @@ class RoutedTool(Tool):
     row: Any
     operations: Any
     project: Any = None
+    running: Any = None
 
     @classmethod
-    def of(cls, row: ToolRow, operations: Operations, *, project: Project | None, guarded: bool) -> RoutedTool:
+    def of(
+        cls, row: ToolRow, operations: Operations, project: Project | None, running: Running, *, guarded: bool
+    ) -> RoutedTool:
         effect = row.effect
         return cls(
             name=row.name,
@@ -64,6 +70,7 @@ class RoutedTool(Tool):
             row=row,
             operations=operations,
             project=project,
+            running=running,
         )
 
     def to_mcp_tool(self, **overrides: Any) -> Any:
@@ -98,10 +105,18 @@ class RoutedTool(Tool):
         asked = row.takes(**arguments)
         if row.swift:
             return row.run(call, asked)
-        try:
+        with self._stoppable(call):
             return await anyio.to_thread.run_sync(row.run, call, asked, abandon_on_cancel=True)
-        finally:
-            call.stopped.set()
+
+    @contextmanager
+    def _stoppable(self, call: Call) -> Iterator[None]:
+        """Whatever ends the waiting stops the operation; over HTTP a word from its client does too."""
+        with ExitStack() as stack:
+            stack.callback(call.stopped.set)
+            with suppress(RuntimeError):  # not over HTTP
+                who, number = who_asks(get_http_request().scope), get_context().request_id
+                stack.enter_context(self.running.going_on(who, number, call.stopped))
+            yield
 
     def _emit(self, event: str, **fields: Any) -> None:
         self.operations.router.sink.emit(event, **fields)

@@ -82,9 +82,9 @@ def _over_stdio(router: Router, chosen: Settings) -> None:
     from crew_moe.surface.operations import Operations
     from mcp_server.exposure import exposure_of
     from mcp_server.launch import run_stdio
-    from mcp_server.server import build_server
+    from mcp_server.server import RouterServer
 
-    run_stdio(build_server(Operations(router), exposure_of(chosen, router)))
+    run_stdio(RouterServer(Operations(router), exposure_of(chosen, router)))
 
 
 def _over_http(router: Router, chosen: Settings) -> None:
@@ -94,12 +94,12 @@ def _over_http(router: Router, chosen: Settings) -> None:
     from crew_moe.surface.rates import RateLimit, Rates
     from mcp_server.exposure import exposure_of, words
     from mcp_server.launch import run_http, url_of
-    from mcp_server.server import build_server
+    from mcp_server.server import RouterServer
 
     authenticator = Authenticator.from_settings(chosen, clock=router.clock, sink=router.sink)
     limit = RateLimit.parse(chosen.mcp_rate_limit, where="--rate-limit")
     rates = Rates.open(limit, chosen.state, name="mcp", clock=router.clock, sink=router.sink)
-    server = build_server(Operations(router), exposure_of(chosen, router), authenticator=authenticator, rates=rates)
+    server = RouterServer(Operations(router), exposure_of(chosen, router), authenticator=authenticator, rates=rates)
     with listening(chosen.mcp_host, chosen.mcp_port, guarded=authenticator.enabled) as listener:
         err().print(f"MCP at {url_of(listener)}")
         run_http(server, listener, hosts=words(chosen.mcp_allow_hosts))

@@ -1,0 +1,101 @@
+"""Cancelling over HTTP: the notification is a request of its own, which knows nothing of the one that it is about.
+
+A client that closes the connection of a call ends it without this, at whichever replica it runs; a notification ends
+what runs in the process that it reaches.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Event
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crew_moe.surface.rates import caller_key
+from mcp_server.auth import caller_in
+
+METHOD: Final = "notifications/cancelled"
+LONGEST: Final = 10_000  # bytes; a cancellation is short
+
+
+class Running:
+    """Calls that go on, by who made them and the number that the client gave them."""
+
+    def __init__(self) -> None:
+        self._stops: dict[tuple[str, str], list[Event]] = {}
+
+    @contextmanager
+    def going_on(self, who: str, number: str, stop: Event) -> Iterator[None]:
+        """While this lasts, the call can be stopped."""
+        stops = self._stops.setdefault((who, number), [])
+        stops.append(stop)
+        try:
+            yield
+        finally:
+            stops.remove(stop)
+            if not stops:
+                self._stops.pop((who, number), None)
+
+    def stop(self, who: str, number: str) -> None:
+        """Stop a call. Where clients of the same caller have calls of the same number, nobody can say which is meant:
+        then none is stopped.
+        """
+        stops = self._stops.get((who, number), [])
+        if len(stops) == 1:
+            stops[0].set()
+
+
+class Cancellations:
+    """ASGI: listens for notifications of cancellation, and passes everything on."""
+
+    def __init__(self, app: ASGIApp, running: Running) -> None:
+        self._app = app
+        self._running = running
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or not _is_short(scope):
+            await self._app(scope, receive, send)
+            return
+        first = await receive()
+        number = _cancelled(first.get("body", b""))
+        if number is not None:
+            self._running.stop(who_asks(scope), number)
+        await self._app(scope, _again(first, receive), send)
+
+
+def who_asks(scope: Mapping[str, Any]) -> str:
+    """The caller and its address, in one word."""
+    client = scope.get("client")
+    address = client[0] if client else None
+    return f"{caller_key(caller_in(scope), address)} {address}"
+
+
+def _is_short(scope: Scope) -> bool:
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return length.isdigit() and int(length) <= LONGEST
+
+
+def _cancelled(body: bytes) -> str | None:
+    """The number of the call that a notification cancels; None for any other message."""
+    if METHOD.encode() not in body:
+        return None
+    try:
+        told: Any = json.loads(body)
+    except ValueError:
+        return None
+    params = told.get("params") if isinstance(told, dict) and told.get("method") == METHOD else None
+    number = params.get("requestId") if isinstance(params, dict) else None
+    return None if number is None else str(number)
+
+
+def _again(first: Message, receive: Receive) -> Receive:
+    """What was received already, once more, and then the rest."""
+    waiting = [first]
+
+    async def receiving() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return receiving
