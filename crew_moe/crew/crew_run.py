@@ -8,10 +8,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from crew_moe.crew.context import Context
+from crew_moe.domain.decision import Infeasible
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.word import Word
 from crew_moe.errors import CrewCancelled, CrewMoEError, ExecutionFailed, RefusedError
 from crew_moe.execution.trail import StopReason
+from crew_moe.routing.eligibility import BUDGET
 
 if TYPE_CHECKING:
     from crew_moe.crew.reporting import CrewReport, TaskRow
@@ -89,11 +91,16 @@ def end_of(error: CrewMoEError | None) -> End:
     if isinstance(error, CrewCancelled):
         return End.CANCELLED
     if isinstance(error, RefusedError):
-        return End.OVER_BUDGET if error.infeasible.binding == "budget_usd" else End.REFUSED
+        return End.OVER_BUDGET if _money_would_do(error.infeasible) else End.REFUSED
     if isinstance(error, ExecutionFailed):
         last = error.attempts[-1].error if error.attempts else None
         return _BY_REASON.get(str(error.reason)) or _BY_CLASS.get(last, End.FAILED)
     return End.FAILED
+
+
+def _money_would_do(infeasible: Infeasible) -> bool:
+    """Whether some expert is kept out by its price alone."""
+    return any(one.rule == BUDGET and not one.also for one in infeasible.rejections)
 
 
 _BY_REASON: Final[Mapping[str, End]] = {

@@ -18,6 +18,7 @@ from crewai import Agent, Crew, Task
 from crew_moe.router import Router
 from crew_moe.sim import Simulation, simulate
 from tests.crew.guarded import Ruled, ruling
+from tests.crew.projects import writing
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +81,9 @@ def ruled(tmp_path: Path, sim: Simulation) -> Iterator[Ruled]:
     """Makes routers over the simulated providers, each under a policy of its own."""
     with ruling(tmp_path, sim.base_url) as make:
         yield make
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a project of two tasks; gives its folder."""
+    return writing(tmp_path / "project")
