@@ -112,6 +112,12 @@ class Safety:
             "text_flagged", concern=concern.value, action=action.value, score=report.worst_score, versions=versions
         )
 
+    @property
+    def cache(self) -> tuple[int, int]:
+        """(texts that were given, those of them that had been seen before)"""
+        screeners = self.__dict__.get("_screeners", {}).values()
+        return sum(each.asked for each in screeners), sum(each.hits for each in screeners)
+
     @cached_property
     def _screeners(self) -> Mapping[Concern, Screener]:
         """One for each concern; only those that are asked load their detectors."""

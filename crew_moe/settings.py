@@ -80,6 +80,12 @@ def read_settings() -> Settings:
     raise InvalidInput(what, where=names.get(field, f"{PREFIX}JWT_*"), value=value, allowed=allowed)
 
 
+def metrics_folder() -> Path | None:
+    """Where processes that answer as one keep their metrics; named as Prometheus' own library reads it."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "").strip()
+    return Path(folder) if folder else None
+
+
 def api_key(expert: Expert) -> str | None:
     """The expert's key from its environment variable; None when it is unset or blank."""
     if expert.api_key_env is None:

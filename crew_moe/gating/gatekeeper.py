@@ -229,8 +229,10 @@ class Gatekeeper:
         return Verdict(ruling=Ruling.DENY, check=GATE, reason="the gate's store can't be reached")
 
     def _tell(self, admission: Admission) -> None:
-        """Report what is not allowed. Questions are reported by the desk: a held call comes back here many times."""
+        """Report the verdict. Questions are reported by the desk: a held call comes back here many times."""
         verdict, context = admission.verdict, admission.context
+        if verdict.allowed:
+            self._sink.emit("gate_allowed", expert_id=context.expert_id, decision_id=context.decision_id)
         if verdict.allowed or verdict.approval_id is not None:
             return
         self._sink.emit(

@@ -73,6 +73,8 @@ class Screener:
         self._capacity = capacity
         self._lock = Lock()
         self._known: OrderedDict[bytes, Report] = OrderedDict()
+        self.asked = 0
+        self.hits = 0
 
     def __repr__(self) -> str:
         versions = ", ".join(detector.version for detector in self._detectors)
@@ -90,7 +92,9 @@ class Screener:
         name = digest(text, key=self._key)
         with self._lock:
             known = self._known.get(name)
+            self.asked += 1
             if known is not None:
+                self.hits += 1
                 self._known.move_to_end(name)
                 return known
         report = Report(findings=tuple(_assess(detector, text) for detector in self._detectors))

@@ -75,6 +75,11 @@ class LogWriter:
         self._urgent = False
         self._thread: threading.Thread | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Rows that are not stored yet."""
+        return len(self._rows)
+
     def append(self, decision_id: str, row: RowBuilder, *, decisions: int = 1) -> None:
         """Take one row; costs about a microsecond, whatever storage does."""
         with self._wake:

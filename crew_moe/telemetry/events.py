@@ -22,12 +22,16 @@ ALARMS: Final = frozenset(
         "ledger_lost",
         "library_warned",
         "meters_lost",
+        "request_failed",
         "screening_failed",
         "state_lost",
         "tool_failed",
     }
 )
 """Events that somebody should look at: they are written at the level of warnings, which is shown by default."""
+
+ROUTINE: Final = frozenset({"gate_allowed"})
+"""Events that say that all is well: of interest to those who count."""
 
 
 def log_setup(*, debug: bool = False) -> dict[str, Any]:
@@ -38,7 +42,11 @@ def log_setup(*, debug: bool = False) -> dict[str, Any]:
 
     settings = read_settings()
     level = "debug" if debug else settings.log_level
-    processors: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
     if settings.log_format == "json":
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
@@ -61,7 +69,7 @@ class LogSink:
     """
 
     def emit(self, event: str, /, **fields: Any) -> None:
-        level = logging.WARNING if event in ALARMS else logging.INFO
+        level = logging.WARNING if event in ALARMS else logging.DEBUG if event in ROUTINE else logging.INFO
         try:
             self._log.log(level, event, **fields)
         except (OSError, ValueError, TypeError, InvalidInput):  # a closed stream, an unprintable field, a wrong level

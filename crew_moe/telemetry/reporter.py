@@ -62,6 +62,7 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "expert_switched": Notice(
         FeedKind.SWITCH, Audience.OF_THE_DECISION, ("decision_id", "task_type", "from_expert", "to_expert", "error")
     ),
+    "gate_allowed": Notice(FeedKind.GATE, Audience.OF_THE_DECISION, ("decision_id", "expert_id")),
     "gate_verdict": Notice(
         FeedKind.GATE, Audience.OF_THE_DECISION, ("decision_id", "expert_id", "ruling", "check", "reason", "task")
     ),

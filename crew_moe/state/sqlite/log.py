@@ -38,6 +38,11 @@ class SQLiteLog:
         return self._writer.dropped
 
     @property
+    def waiting(self) -> int:
+        """Rows of this process that are not stored yet."""
+        return self._writer.waiting
+
+    @property
     def failed(self) -> int:
         """Rows of this process that could not be built."""
         return self._writer.failed
