@@ -76,6 +76,13 @@ def test_a_header_without_a_credential_is_refused(tmp_path: Path, header: str | 
     assert _code(issuing.authenticator(tmp_path).authenticate(header)) == code
 
 
+def test_a_credential_under_another_scheme_is_refused(tmp_path: Path) -> None:
+    key = issuing.add_api_key(tmp_path / "keys.yaml")
+
+    for header in (f"Basic {key}", f"Token {key}", f"Bearer: {key}", f"Bearer {key}, Bearer {key}"):
+        assert _code(issuing.authenticator(tmp_path).authenticate(header)) == "invalid"
+
+
 def test_only_what_is_set_up_is_accepted(tmp_path: Path) -> None:
     key = issuing.add_api_key(tmp_path / "keys.yaml")
     tokens_only = Authenticator.from_settings(issuing.settings(tmp_path, api_keys=None))

@@ -206,7 +206,7 @@ def test_keys_that_did_not_change_leave_remembered_tokens_alone(publisher: Publi
         {"status": 302, "headers": {"Location": "/elsewhere"}},
         {"text": "<html>"},
         {"text": '{"keys": []}'},
-        {"text": " " * (signing_keys.MAX_BYTES + 1)},
+        {"text": issuing.jwks(OLD) + " " * signing_keys.MAX_BYTES},
     ],
 )
 def test_an_endpoint_in_trouble_leaves_the_keys_in_force(

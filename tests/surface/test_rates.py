@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -144,13 +145,15 @@ async def test_without_redis_everybody_is_allowed_and_it_is_told_once(mortal_red
     mortal_redis.kill()
 
     lost = [await rates.hit("a") for _ in range(5)]
+    clock.advance(windows.PAUSE_S)
+    lost.append(await rates.hit("a"))
 
     assert all(isinstance(answer, Allowed) and not answer.counted for answer in lost)
     assert [name for name, _ in sink.events] == ["rates_lost"]
     mortal_redis.start()
     clock.advance(windows.PAUSE_S)
     assert (await rates.hit("a")).remaining == 0
-    assert sink.events[-1] == ("rates_back", {"limit": "requests", "lost_s": windows.PAUSE_S, "uncounted": 5})
+    assert sink.events[-1] == ("rates_back", {"limit": "requests", "lost_s": 2 * windows.PAUSE_S, "uncounted": 6})
     await rates.aclose()
 
 
@@ -184,15 +187,17 @@ async def test_the_event_loop_goes_on_while_redis_hangs(mortal_redis: RedisServe
     await rates.aclose()
 
 
-def test_connections_of_a_loop_that_ended_are_not_used_again(redis_url: str) -> None:
+def test_every_event_loop_has_connections_of_its_own(redis_url: str) -> None:
     rates = Rates.open(TWO, redis_url, sink=Recorder())
+    kept: Any = rates._windows
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        first = one.run(rates.hit("a"))
+        pool = kept._pool
+        second = other.run(rates.hit("a"))
+        one.run(pool.aclose())
+        other.run(rates.aclose())
 
-    async def once() -> Allowed | Limited:
-        answer = await rates.hit("a")
-        await rates.aclose()
-        return answer
-
-    assert [type(asyncio.run(once())) for _ in range(3)] == [Allowed, Allowed, Limited]
+    assert (first.remaining, second.remaining, kept.uncounted) == (1, 0, 0)
 
 
 async def test_counts_of_the_past_take_no_memory(clock: ManualClock) -> None:
@@ -228,6 +233,8 @@ def test_a_caller_is_a_subject_of_a_tenant() -> None:
         caller_key(_caller("a", "b"), "1.2.3.4"),
         caller_key(_caller("a", "c"), "1.2.3.4"),
         caller_key(_caller("b", "b"), "1.2.3.4"),
+        caller_key(_caller("c:d", "e"), "1.2.3.4"),
+        caller_key(_caller("d", "e:c"), "1.2.3.4"),
         caller_key(_caller("a", None), "1.2.3.4"),
         caller_key(LOCAL, "1.2.3.4"),
         caller_key(LOCAL, "1.2.3.5"),
