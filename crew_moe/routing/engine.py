@@ -22,7 +22,7 @@ from crew_moe.routing.group import Member, form_group, wanted_group
 from crew_moe.routing.lane import Field, Lane
 from crew_moe.routing.needs import Terms, likeness_of, terms_of
 from crew_moe.routing.rejections import infeasible_message, nearest_miss, rejections
-from crew_moe.routing.ruling import Ruling
+from crew_moe.routing.ruling import Ruling, ruled
 from crew_moe.routing.slate import leading
 from crew_moe.strategies import STRATEGIES
 
@@ -68,7 +68,9 @@ def decide(
         strategy=strategy,
         propensity=choice.propensity,
         created_at=now,
-        basis=Ruling(lane, features, terms, choice.position, choice.reason, seed, request.fallbacks, group),
+        basis=ruled(
+            Ruling(lane, features, terms, choice.position, choice.reason, seed, request.fallbacks, group), field
+        ),
     )
 
 

@@ -29,6 +29,6 @@ def rationale(ruling: Ruling) -> str:
         parts.append("a close choice")
     rules = turned_away(ruling.lane, ruling.terms)
     if rules:
-        counts = ", ".join(f"{rule} {count}" for rule, count in rules.most_common())
+        counts = ", ".join(f"{rule} {count}" for rule, count in rules)
         parts.append(f"not eligible: {counts}")
     return "; ".join(parts)

@@ -26,9 +26,10 @@ def choose_fallbacks(lane: Lane, field: Field, position: int, asked: tuple[str, 
     tried = {providers[index] for index in (position, *picked)}
     while left and len(picked) < limits.fallbacks:
         best = left[0]
-        other = next((index for index in left if providers[index] not in tried), best)
-        close = ranking[best] - ranking[other] <= limits.fallback_margin
-        following = other if close else best
+        following = best
+        if providers[best] in tried:
+            other = next((index for index in left if providers[index] not in tried), best)
+            following = other if ranking[best] - ranking[other] <= limits.fallback_margin else best
         left.remove(following)
         picked.append(following)
         tried.add(providers[following])

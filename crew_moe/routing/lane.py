@@ -6,7 +6,7 @@ is a handful of operations over the few that are left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -17,13 +17,14 @@ from crew_moe.domain.expert import Tier
 from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
 from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.cost import Prices, cost_of, prices_of
-from crew_moe.routing.eligibility import LASTING, PRECEDENCE, Miss, Scene, has_room, standing_by, static_misses
+from crew_moe.routing.eligibility import BUDGET, LASTING, PRECEDENCE, Miss, Scene, has_room, standing_by, static_misses
 from crew_moe.routing.needs import Needs
 from crew_moe.routing.scoring import Base, FixedPoints, base_points, fixed_points, scaled
 
 TIER_STEP = 1_000.0  # more than all points together: a wanted tier comes before any score
 STAND_BY = 10_000.0  # more than all tiers together
 TIERS = tuple(Tier)
+BEFORE_CONTEXT = "capability"  # the one rule between the budget's and the window's
 
 
 class Field(NamedTuple):
@@ -89,6 +90,18 @@ class Roster(NamedTuple):
     latency_ms: tuple[float, ...]
 
 
+class Open(NamedTuple):
+    """An expert that no rule before the budget's turns away. `rule` is the first one that does, whatever the sizes;
+    prices are nano-USD per token.
+    """
+
+    rule: str
+    per_input: float
+    per_output: float
+    constant: float
+    window: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lane:
     """Eligible experts for one set of needs. `members` are their registry positions."""
@@ -112,12 +125,21 @@ class Lane:
         return static_misses(self.scene)
 
     @cached_property
-    def first_rules(self) -> Mapping[int, str]:
-        """The first rule that each of the others fails, in the order of precedence, by registry position."""
-        first: dict[int, str] = {}
-        for index, miss in self.misses:
-            first[index] = min(first.get(index, miss.rule), miss.rule, key=PRECEDENCE.index)
-        return first
+    def census(self) -> tuple[Mapping[str, int], tuple[Open, ...]]:
+        """How many experts are out by a rule that comes before any size, and all others, whom a size may turn away."""
+        settled: dict[str, int] = {}
+        rows, ranks = [], _first_ranks(self.misses)
+        prices, windows = prices_of(self.scene.columns, self.scene.experience), windows_of(self.scene).tolist()
+        constants = [0.0] * len(windows) if prices.constant is None else prices.constant.tolist()
+        columns = zip(prices.per_input.tolist(), prices.per_output.tolist(), constants, windows, strict=True)
+        for index, figures in enumerate(columns):
+            rank = ranks.get(index)
+            rule = "" if rank is None else PRECEDENCE[rank]
+            if rank is not None and rank < PRECEDENCE.index(BUDGET):
+                settled[rule] = settled.get(rule, 0) + 1
+            else:
+                rows.append(Open(rule, *figures))
+        return settled, tuple(rows)
 
     @cached_property
     def roster(self) -> Roster:
@@ -130,6 +152,15 @@ class Lane:
             quality=tuple(columns.quality[self.members].tolist()),
             latency_ms=tuple(columns.latency_ms[self.members].tolist()),
         )
+
+
+def _first_ranks(misses: Iterable[tuple[int, Miss]]) -> Mapping[int, int]:
+    """The place in the precedence of the first rule that each expert fails, by registry position."""
+    ranks: dict[int, int] = {}
+    for index, miss in misses:
+        rank = PRECEDENCE.index(miss.rule)
+        ranks[index] = min(ranks.get(index, rank), rank)
+    return ranks
 
 
 class Frame(NamedTuple):

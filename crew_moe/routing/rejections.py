@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from crew_moe.domain.money import NANO, to_usd
 from crew_moe.routing.columns import Floats
 from crew_moe.routing.cost import cost_of, prices_of
 from crew_moe.routing.eligibility import BUDGET, CONTEXT, PRECEDENCE, RULED_OUT, TENANT, Miss, Scene
-from crew_moe.routing.lane import Lane, windows_of
+from crew_moe.routing.lane import BEFORE_CONTEXT, Lane, windows_of
 from crew_moe.routing.needs import Needs, Terms
+
+INFINITY: Final = float("inf")
 
 
 def misses_of(lane: Lane, terms: Terms) -> Mapping[int, Sequence[Miss]]:
@@ -29,16 +31,21 @@ def misses_of(lane: Lane, terms: Terms) -> Mapping[int, Sequence[Miss]]:
     return {index: misses for index, misses in found.items() if misses[0].rule != TENANT}
 
 
-def turned_away(lane: Lane, terms: Terms) -> Counter[str]:
-    """How many experts each rule turned away: the counts of `rejections`, without their sentences."""
-    first = lane.first_rules
-    sized = [(_narrow(lane.scene, terms), CONTEXT), (_dear(lane.scene, terms), BUDGET)]
-    if any(indexes for indexes, _ in sized):
-        first = dict(first)
-        for indexes, rule in sized:
-            for index in indexes:
-                first[index] = min(first.get(index, rule), rule, key=PRECEDENCE.index)
-    return Counter(first[index] for index in sorted(first) if first[index] != TENANT)
+def turned_away(lane: Lane, terms: Terms) -> Sequence[tuple[str, int]]:
+    """How many experts each rule turned away, most first: the counts of `rejections`, without their sentences."""
+    settled, rows = lane.census
+    counts = dict(settled)
+    inputs, outputs, needed = terms.input_tokens, terms.output_tokens, terms.input_tokens + terms.output_tokens
+    limit = INFINITY if terms.budget_nano is None else terms.budget_nano / (1.0 + lane.scene.policy.cost.spread)
+    for row in rows:
+        rule = row.rule
+        if row.per_input * inputs + row.per_output * outputs + row.constant > limit:
+            rule = BUDGET
+        elif row.window < needed and rule != BEFORE_CONTEXT:
+            rule = CONTEXT
+        if rule:
+            counts[rule] = counts.get(rule, 0) + 1
+    return sorted(counts.items(), key=lambda pair: (-pair[1], PRECEDENCE.index(pair[0])))
 
 
 def rejections(lane: Lane, terms: Terms) -> tuple[Rejection, ...]:

@@ -80,8 +80,10 @@ class Ruling(NamedTuple):
     def confidence(self) -> float:
         """How sure the choice is, 0-1: by its lead over the next best, the record behind it and the inferred task."""
         field, chosen = self.field, self.position
-        rivals = [float(field.ranking[position]) for position in fitting(field).tolist() if position != chosen]
-        lead = CLEAR_LEAD if not rivals else float(field.ranking[chosen]) - max(rivals)
+        ranking = field.ranking.tolist()
+        fit = range(len(ranking)) if field.fits is None else fitting(field).tolist()
+        rivals = [ranking[position] for position in fit if position != chosen]
+        lead = CLEAR_LEAD if not rivals else ranking[chosen] - max(rivals)
         known = float(self.lane.scene.experience.trusted[self.lane.members[chosen]])
         clear = min(1.0, max(0.0, lead / CLEAR_LEAD))
         return self.features.task_confidence * (0.5 + 0.3 * clear + 0.2 * known)
@@ -107,6 +109,13 @@ class Ruling(NamedTuple):
     @property
     def rationale(self) -> str:
         return rationale(self)
+
+
+def ruled(ruling: Ruling, field: Field) -> Ruling:
+    """The ruling, with the field that it was made from at hand for whoever reads it at once."""
+    global _judged
+    _judged = (ruling, field)
+    return ruling
 
 
 _judged: tuple[Ruling | None, Field | None] = (None, None)
