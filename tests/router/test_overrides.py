@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crew_moe.clock import ManualClock
+from crew_moe.domain.request import RoutingRequest
 from crew_moe.errors import InvalidRequest, UnknownExpert
 from tests.router.given import decided, router
 from tests.routing.given import NOW
@@ -54,3 +55,39 @@ def test_the_version_of_overrides_changes_with_them_alone() -> None:
     versions.append(on.overrides_version())
     on.unpin("command-r")
     assert on.overrides_version() == versions[0] != versions[1]
+
+
+def test_a_strategy_is_overridden_for_requests_that_name_none() -> None:
+    on = router()
+
+    on.overrides.rank_by("rule", task_type=None, tenant=None, minutes=5, reason="trial", by="ops")
+
+    assert decided(on).strategy == "rule"
+    assert decided(on, strategy="score").strategy == "score"
+    assert on.decide_batch([RoutingRequest(text="x")])[0].strategy == "rule"
+    assert on.stats()["pins"][0]["strategy"] == "rule"
+    assert on.unpin() == 1
+    assert decided(on).strategy == "score"
+
+
+def test_the_narrowest_override_of_a_strategy_holds() -> None:
+    on = router()
+    on.overrides.rank_by("rule", task_type=None, tenant=None, minutes=None, reason="", by="")
+    on.overrides.rank_by("score", task_type="planning", tenant="a", minutes=None, reason="", by="")
+
+    assert decided(on, tenant="a", task_type="planning").strategy == "score"
+    assert decided(on, tenant="b", task_type="planning").strategy == "rule"
+
+
+def test_an_override_of_a_strategy_pins_no_expert() -> None:
+    on = router()
+    before = decided(on).expert_id
+
+    on.overrides.rank_by("score", task_type=None, tenant=None, minutes=None, reason="", by="")
+
+    assert decided(on).expert_id == before
+
+
+def test_an_unknown_strategy_is_told() -> None:
+    with pytest.raises(InvalidRequest, match="did you mean 'score'"):
+        router().overrides.rank_by("scores", task_type=None, tenant=None, minutes=None, reason="", by="")
