@@ -15,6 +15,7 @@ from crew_moe.telemetry.lookout import Lookout
 from crew_moe.telemetry.metrics import Metrics
 from crew_moe.telemetry.reporter import Reporter
 from crew_moe.telemetry.sources import Sources
+from crew_moe.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class Telemetry:
     feed: Feed
     lookout: Lookout
     reporter: Reporter
+    tracing: Tracing
 
     @classmethod
     def open(cls, state: str) -> Self:
@@ -33,7 +35,7 @@ class Telemetry:
         reporter = Reporter(feed)
         lookout = Lookout((metrics, reporter))
         metrics.catch_up_by(lookout.flush)
-        return cls(metrics=metrics, feed=feed, lookout=lookout, reporter=reporter)
+        return cls(metrics=metrics, feed=feed, lookout=lookout, reporter=reporter, tracing=Tracing.open())
 
     @property
     def watchers(self) -> tuple[Watcher, ...]:
