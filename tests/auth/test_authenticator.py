@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from crew_moe.auth.authenticator import Authenticator
 from crew_moe.auth.caller import LOCAL, AccessScope, Caller, Unauthorized
+from crew_moe.errors import MissingExtra
 from crew_moe.settings import Settings
 from tests.auth import issuing
 
@@ -114,3 +118,36 @@ async def test_a_revoked_key_ends_with_the_next_request(tmp_path: Path) -> None:
     issuing.revoke_api_key(tmp_path / "keys.yaml", key)
 
     assert _code(await door.aauthenticate_credential(key)) == "invalid"
+
+
+@pytest.mark.parametrize("module", ["jwt", "cryptography.hazmat.primitives.serialization"])
+def test_a_missing_library_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    wanted = issuing.settings(tmp_path)
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(MissingExtra, match=r"run: pip install 'crew-moe\[service\]'"):
+        Authenticator.from_settings(wanted)
+    assert Authenticator.from_settings(wanted.model_copy(update={"jwt_keys": ""})).enabled
+
+
+@pytest.mark.parametrize("kind", ["token", "key"])
+def test_a_known_credential_costs_microseconds(tmp_path: Path, kind: str) -> None:
+    credential = issuing.add_api_key(tmp_path / "keys.yaml") if kind == "key" else issuing.token()
+    door, header = issuing.authenticator(tmp_path), issuing.bearer(credential)
+    door.authenticate(header)
+
+    started = time.thread_time()
+    for _ in range(1000):
+        door.authenticate(header)
+
+    assert (time.thread_time() - started) / 1000 < 50e-6
+
+
+async def test_credentials_are_the_same_for_threads_and_the_loop(tmp_path: Path) -> None:
+    door = issuing.authenticator(tmp_path)
+    sent = [issuing.token(sub=f"s{number % 5}", iat=None) for number in range(40)]
+
+    answers = await asyncio.gather(*(asyncio.to_thread(door.authenticate_credential, one) for one in sent))
+
+    assert all(isinstance(answer, Caller) for answer in answers)
+    assert [answer.subject for answer in answers if isinstance(answer, Caller)] == [f"s{n % 5}" for n in range(40)]

@@ -17,7 +17,7 @@ HEAVY = {
     "rich", "sqlite3", "structlog", "summa", "torch", "transformers", "typer", "yaml",
 }  # fmt: skip
 OPTIONAL = {
-    "cedarpy", "crewai", "discord", "fastapi", "fastmcp", "genai_prices", "lingua", "openai", "pandas",
+    "cedarpy", "crewai", "discord", "fastapi", "fastmcp", "genai_prices", "jwt", "limits", "lingua", "openai", "pandas",
     "presidio_analyzer", "pyarrow", "redis", "scipy", "sklearn", "spacy", "summa", "torch", "transformers",
 }  # fmt: skip
 NEEDS_AN_EXTRA = ("crew_moe.crew.", "crew_moe.gating.discord.", "mcp_server.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from crew_moe.auth.caller import ALL_SCOPES, LOCAL, Caller
 from crew_moe.clock import ManualClock
 from crew_moe.domain.principal import Principal
-from crew_moe.errors import InvalidInput
+from crew_moe.errors import InvalidInput, MissingExtra
 from crew_moe.surface import windows
 from crew_moe.surface.rates import Allowed, Limited, RateLimit, Rates, address_key, caller_key
 from crew_moe.telemetry.events import Recorder
@@ -217,6 +218,15 @@ async def test_strangers_can_not_fill_the_memory(clock: ManualClock, monkeypatch
         await kept.count(str(number))
 
     assert len(kept._open) == 10
+
+
+@pytest.mark.parametrize(("module", "extra"), [("redis.asyncio", "redis"), ("limits.aio.storage", "service")])
+def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch, module: str, extra: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(MissingExtra, match=rf"crew-moe\[{extra}\]"):
+        Rates.open(TWO, "redis://127.0.0.1:1/0")
+    assert Rates.open(TWO).limit == TWO
 
 
 async def test_a_check_in_memory_costs_microseconds() -> None:
