@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from crew_moe.domain.decision import Infeasible
+from crew_moe.domain.outcome import ErrorClass
 from crew_moe.errors import (
     CrewCancelled,
     CrewFailed,
@@ -104,6 +105,13 @@ _FAILED: Final[Mapping[str, tuple[str, int, str]]] = {
     StopReason.ROOM: ("no_room", 429, "wait for the providers' limits, or ask for another tier"),
     StopReason.REJECTED: ("rejected", 422, "look at what the experts say of the request"),
 }
+# What a new decision could not mend either: everybody was turned away for the same kind of reason.
+_TURNED_AWAY: Final[Mapping[str, str]] = {
+    ErrorClass.OVER_BUDGET: StopReason.BUDGET,
+    ErrorClass.DENIED: StopReason.DENIED,
+    ErrorClass.HELD: StopReason.HELD,
+    ErrorClass.NO_ROOM: StopReason.ROOM,
+}
 _NOBODY: Final = ("no_expert_answered", 502, "try again later, or ask for another tier")
 
 
@@ -142,7 +150,7 @@ def refused(infeasible: Infeasible) -> Fault:
 
 
 def _failed(error: ExecutionFailed) -> Fault:
-    code, status, advice = _FAILED.get(str(error.reason), _NOBODY)
+    code, status, advice = _FAILED.get(_reason(error), _NOBODY)
     return Fault(
         code=code,
         status=status,
@@ -150,3 +158,11 @@ def _failed(error: ExecutionFailed) -> Fault:
         next_step=advice,
         data={"attempts": [attempt.as_dict() for attempt in error.attempts]},
     )
+
+
+def _reason(error: ExecutionFailed) -> str:
+    """Why nobody answered, where the attempts know it better than the last decision."""
+    if str(error.reason) in _FAILED:
+        return str(error.reason)
+    met = {attempt.error for attempt in error.attempts}
+    return next((reason for kind, reason in _TURNED_AWAY.items() if met == {kind}), "")
