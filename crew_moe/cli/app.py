@@ -21,6 +21,7 @@ from crew_moe.cli import (
     route,
     run,
     safety,
+    serve,
 )
 from crew_moe.cli.logs import configure_logs
 from crew_moe.cli.output import say
@@ -33,7 +34,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (run, plan, route, experts, pins, budget, approve, keys, registry, policy, safety, mcp, init, doctor):
+for module in (
+    run,
+    plan,
+    route,
+    experts,
+    pins,
+    budget,
+    approve,
+    keys,
+    registry,
+    policy,
+    safety,
+    serve,
+    mcp,
+    init,
+    doctor,
+):
     module.register(app)
 
 

@@ -15,6 +15,8 @@ from crew_moe.surface.fault import Fault
 Call = TypeVar("Call", bound=Callable[..., Any])
 Answering = Callable[[Request], Coroutine[Any, Any, Response]]
 
+API = "/api/v1"
+
 CALLER = "caller"
 """Where the entrance puts who asks, in the connection's scope."""
 
@@ -42,22 +44,20 @@ class GuardedRoute(APIRoute):
     """A route that lets only callers with its endpoint's scope in. One without a scope does not come into being."""
 
     def get_route_handler(self) -> Answering:
-        scope: AccessScope = self.endpoint.access_scope
-        answer: Answering = self.endpoint if self.endpoint.is_plain else super().get_route_handler()
+        endpoint: Any = self.endpoint
+        scope: AccessScope = endpoint.access_scope
+        answer: Answering = endpoint if endpoint.is_plain else super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            if not caller_of(request).may(scope):
-                raise Refused(_lacking(scope))
+            check_scope(caller_of(request), scope)
             return await answer(request)
 
         return guarded
 
 
-def _lacking(scope: AccessScope) -> Fault:
-    return Fault(
-        code="forbidden",
-        status=403,
-        what=f"this needs the scope {scope}",
-        where="authorization",
-        next_step="use a credential that has it",
-    )
+def check_scope(caller: Caller, scope: AccessScope) -> None:
+    """Raise Refused where the caller lacks the scope."""
+    if not caller.may(scope):
+        told = f"this needs the scope {scope}"
+        next_step = "use a credential that has it"
+        raise Refused(Fault(code="forbidden", status=403, what=told, where="authorization", next_step=next_step))

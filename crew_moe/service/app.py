@@ -6,22 +6,22 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, Final
 
-import structlog
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crew_moe import __version__
 from crew_moe.auth.authenticator import Authenticator
+from crew_moe.ports import EventSink
 from crew_moe.router import Router
 from crew_moe.service.admission import Admission
 from crew_moe.service.catalogue import catalogue_routes
 from crew_moe.service.demo import demo_routes
 from crew_moe.service.documents import documented
-from crew_moe.service.entrance import REQUEST_ID, BodySize, Door, Hosts, RequestIds, TimeLimit
+from crew_moe.service.entrance import REQUEST_ID, BodySize, Door, Hosts, RequestIds, TimeLimit, refuse
 from crew_moe.service.openai_api import chat_routes
 from crew_moe.service.options import ServiceOptions
 from crew_moe.service.overriding import overriding_routes
@@ -31,11 +31,12 @@ from crew_moe.service.registering import registering_routes
 from crew_moe.service.reporting import reporting_routes
 from crew_moe.service.routing import routing_routes
 from crew_moe.service.stream import RoutingStream
+from crew_moe.surface.fault import Fault
 from crew_moe.surface.operations import Operations
-from crew_moe.surface.rates import FAILURES, RateLimit, Rates
+from crew_moe.surface.rates import RateLimit, Rates
 from crew_moe.surface.telemetry import Telemetry
+from crew_moe.telemetry.events import LogSink
 
-API: Final = "/api/v1"
 EXPOSED: Final = (
     REQUEST_ID,
     "RateLimit",
@@ -52,13 +53,16 @@ DESCRIPTION: Final = "Which expert (LLM) should do this, inside which budget, an
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a service is made of; `state` is the URL of the state that the router has open."""
+    """What a service is made of; `state` is the URL of the state that the router has open, `log` takes a line for each
+    request.
+    """
 
     router: Router
     telemetry: Telemetry
     authenticator: Authenticator
     options: ServiceOptions
     state: str
+    log: EventSink = field(default_factory=LogSink)
 
 
 def make_app(parts: Parts, *, extra: APIRouter | None = None) -> FastAPI:
@@ -78,7 +82,9 @@ def make_app(parts: Parts, *, extra: APIRouter | None = None) -> FastAPI:
         await admission.aclose()
         await asyncio.to_thread(_close, parts)
 
-    app = FastAPI(title="crew-moe", version=__version__, description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(
+        title="crew-moe", version=version("crew-moe"), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
+    )
     operations = Operations(parts.router)
     for group in (
         routing_routes,
@@ -88,7 +94,7 @@ def make_app(parts: Parts, *, extra: APIRouter | None = None) -> FastAPI:
         registering_routes,
         demo_routes,
     ):
-        app.include_router(group(operations), prefix=API)
+        app.include_router(group(operations))
     app.include_router(chat_routes(parts.router))
     app.include_router(probe_routes(operations))
     app.include_router(metrics_routes(parts.telemetry))
@@ -97,16 +103,18 @@ def make_app(parts: Parts, *, extra: APIRouter | None = None) -> FastAPI:
     app.add_api_websocket_route("/ws/routing", stream)
     problems_of(app)
     app.openapi = lambda: _document(app, parts.router)  # type: ignore[method-assign]  # as FastAPI's guide has it
+    parts.telemetry.bind(parts.router, routes=_document(app, parts.router)["paths"])
     _enter(app, parts, admission)
     return app
 
 
 class Observed:
-    """Measures, traces and logs every request, and turns what nobody expected into an answer that gives nothing away."""
+    """Measures, traces and logs requests, and answers what nobody expected without giving anything away."""
 
-    def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
+    def __init__(self, app: ASGIApp, *, telemetry: Telemetry, log: EventSink) -> None:
         self._app = app
         self._telemetry = telemetry
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -125,14 +133,20 @@ class Observed:
         with self._telemetry.tracing.request(scope["path"], scope["method"], headers) as span:
             try:
                 await self._app(scope, receive, seen)
+            except Exception as error:  # noqa: BLE001 - the edge of the service: one answer, and the place in the log
+                self._log.emit("request_failed", error=type(error).__name__, exc_info=error)
+                await refuse(scope, send, UNEXPECTED)
             finally:
                 seconds, route = time.perf_counter() - began, _template(scope)
                 metrics.served(route, scope["method"], status, seconds)
                 span.answered(status)
-                _LOG.info("request", route=route, method=scope["method"], status=status, ms=round(seconds * 1000, 3))
+                ms = round(seconds * 1000, 3)
+                self._log.emit("request", route=route, method=scope["method"], status=status, ms=ms)
 
 
-_LOG = structlog.get_logger("crew_moe")
+UNEXPECTED: Final = Fault(
+    code="unexpected", status=500, what="something went wrong here", next_step="tell whoever runs this the request id"
+)
 
 
 def _template(scope: Scope) -> str:
@@ -146,7 +160,7 @@ def _admission(parts: Parts) -> Admission:
     return Admission(
         parts.authenticator,
         rates=Rates.open(rate, parts.state),
-        failures=Rates.open(FAILURES, parts.state, name="failures"),
+        failures=Rates.open(RateLimit.parse(parts.options.failures), parts.state, name="failures"),
     )
 
 
@@ -165,11 +179,11 @@ def _enter(app: FastAPI, parts: Parts, admission: Admission) -> None:
             expose_headers=EXPOSED,
         )
     app.add_middleware(Hosts, hosts=options.hosts, origins=options.origins)
-    app.add_middleware(Observed, telemetry=parts.telemetry)
+    app.add_middleware(Observed, telemetry=parts.telemetry, log=parts.log)
     app.add_middleware(RequestIds)
 
 
-def _document(app: FastAPI, router: Router) -> dict[str, object]:
+def _document(app: FastAPI, router: Router) -> dict[str, Any]:
     """The OpenAPI document, made once."""
     if app.openapi_schema is None:
         app.openapi_schema = documented(app, router)

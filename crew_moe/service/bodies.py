@@ -6,6 +6,7 @@ the `data`, or goes to the registered services of that type.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -16,7 +17,9 @@ from crew_moe.domain.complaint import complaint
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.request import Name, RoutingRequest
 from crew_moe.domain.task import TaskType, Urgency
-from crew_moe.errors import InvalidRequest
+from crew_moe.errors import InvalidInput, InvalidRequest
+from crew_moe.services import SERVICE_STRATEGIES, Wanted
+from crew_moe.strategies import STRATEGIES
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -79,7 +82,14 @@ class Asked:
 
     request: RoutingRequest
     work: Work | None = None
+    service_strategy: str | None = None
     proxy: bool = False
+
+
+class Read(RoutingRequest):
+    """A request as it stands in a body: pydantic makes it without a call into Python, at half the price."""
+
+    __init__ = BaseModel.__init__
 
 
 class OwnBatch(BaseModel):
@@ -87,23 +97,23 @@ class OwnBatch(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    requests: Annotated[list[RoutingRequest], Field(min_length=1, max_length=MAX_BATCH)]
+    requests: Annotated[list[Read], Field(min_length=1, max_length=MAX_BATCH)]
 
 
 def read_asked(body: bytes) -> Asked:
     """The request in a body. Raises InvalidRequest, which names the field."""
     try:
-        return Asked(request=RoutingRequest.model_validate_json(body))
+        return Asked(request=Read.model_validate_json(body))
     except ValidationError as error:
         own = error
     raw = parsed(body)
     if isinstance(raw, dict) and isinstance(raw.get("data"), dict):
         wrapped = validated(WrappedWork, raw)
         return _asked(wrapped.data, wrapped.routing_strategy, proxy=wrapped.proxy)
-    raise _told(own, RoutingRequest)
+    raise _told(own, Read)
 
 
-def read_batch(body: bytes) -> list[Asked] | list[RoutingRequest]:
+def read_batch(body: bytes) -> Sequence[Asked | RoutingRequest]:
     """The requests in a body: all of our own kind, or each with what it is."""
     try:
         return OwnBatch.model_validate_json(body).requests
@@ -142,14 +152,22 @@ def validated(model: type[Model], raw: Any) -> Model:
 
 
 def _told(error: ValidationError, model: type[BaseModel]) -> InvalidRequest:
-    if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+    first = error.errors(include_url=False)[0]
+    inner = first.get("ctx", {}).get("error")
+    if first["type"] == "json_invalid":
         return InvalidRequest("is no JSON", where="body")
+    if isinstance(inner, InvalidInput):  # a request inside the body has said it already
+        where = ".".join(filter(None, (*map(str, first["loc"]), inner.where)))
+        return InvalidRequest(inner.what, where=where, value=inner.closest, allowed=inner.allowed)
     what, where, value, allowed = complaint(error, model)
     return InvalidRequest(what, where=where, value=value, allowed=allowed)
 
 
 def _asked(work: Work, strategy: str | None, *, proxy: bool = False) -> Asked:
     """The request that a seed's words come to."""
+    if strategy not in (None, ADAPTIVE, *STRATEGIES, *SERVICE_STRATEGIES):
+        allowed = (ADAPTIVE, *sorted(STRATEGIES), *SERVICE_STRATEGIES)
+        raise InvalidRequest("is unknown", where="routing_strategy", value=strategy, allowed=allowed)
     task_type = TaskType(work.type) if work.type in _TASK_TYPES else None
     request = RoutingRequest(
         task_type=task_type,
@@ -157,9 +175,27 @@ def _asked(work: Work, strategy: str | None, *, proxy: bool = False) -> Asked:
         tier=_tier(work.complexity),
         urgency=_urgency(work.priority),
         session_key=work.session_key,
-        strategy=None if strategy == ADAPTIVE else strategy,
+        strategy=strategy if strategy in STRATEGIES else None,
     )
-    return Asked(request=request, work=work, proxy=proxy)
+    chosen = strategy if strategy in SERVICE_STRATEGIES else None
+    return Asked(request=request, work=work, service_strategy=chosen, proxy=proxy)
+
+
+def wanted_of(work: Work, strategy: str | None) -> Wanted:
+    """What the work wants of a registered service."""
+    return Wanted(
+        type=work.type,
+        capabilities=work.capabilities,
+        complexity=_degree(work.complexity),
+        priority=0.5 if work.priority is None else work.priority,
+        strategy=strategy,
+    )
+
+
+def _degree(complexity: Complexity | None) -> float:
+    if complexity is None or isinstance(complexity, str):
+        return 0.5 if complexity is None else _COMPLEXITY[complexity].rank / 2
+    return complexity
 
 
 def _text(data: Any) -> str:

@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from crew_moe.auth.caller import AccessScope
 from crew_moe.domain.expert import Capability, Tier
 from crew_moe.routing.reports import ExpertHealth
-from crew_moe.service.access import GuardedRoute, caller_of, needs
+from crew_moe.service.access import API, GuardedRoute, caller_of, needs
 from crew_moe.service.views import ExpertsView, ExplanationView, HealthView, StatsView
 from crew_moe.surface.experts import Wanted, checked_fields
 from crew_moe.surface.operations import Operations
@@ -22,7 +22,7 @@ DecisionId = Annotated[str, Path(max_length=200, description="As /route gives it
 
 def catalogue_routes(operations: Operations) -> APIRouter:
     """The endpoints that look and change nothing."""
-    routes = APIRouter(route_class=GuardedRoute, tags=["operations"])
+    routes = APIRouter(prefix=API, route_class=GuardedRoute, tags=["operations"])
 
     @routes.get("/experts", response_model=ExpertsView, response_model_exclude_unset=True, summary="List the experts")
     @needs(AccessScope.READ)
@@ -56,7 +56,7 @@ def catalogue_routes(operations: Operations) -> APIRouter:
     @routes.get("/metrics", response_model=StatsView, summary="Figures of this router")
     @needs(AccessScope.READ)
     async def metrics(request: Request) -> dict[str, Any]:
-        """Versions, recorded calls by expert, open breakers and pins, as JSON. Prometheus reads /metrics at the root."""
+        """Versions, recorded calls by expert, open breakers and pins, as JSON. Prometheus reads /metrics."""
         return await run_in_threadpool(operations.stats, caller_of(request))
 
     @routes.get("/decisions/{decision_id}", response_model=ExplanationView, summary="Tell a decision again")

@@ -11,7 +11,7 @@ from crew_moe.domain.decision import Decision
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.task import TaskType
-from crew_moe.service.access import GuardedRoute, caller_of, needs
+from crew_moe.service.access import API, GuardedRoute, caller_of, needs
 from crew_moe.service.views import DemoView
 from crew_moe.strategies import STRATEGIES
 from crew_moe.surface.operations import Operations
@@ -21,7 +21,7 @@ _TIERS: Final = {"simple": Tier.FAST, "moderate": Tier.BASELINE, "complex": Tier
 
 def demo_routes(operations: Operations) -> APIRouter:
     """The endpoint that shows."""
-    routes = APIRouter(route_class=GuardedRoute, tags=["demo"])
+    routes = APIRouter(prefix=API, route_class=GuardedRoute, tags=["demo"])
 
     @routes.get("/demo/smart_routing", response_model=DemoView, summary="Compare the strategies")
     @needs(AccessScope.READ)

@@ -14,6 +14,7 @@ from crew_moe.router import Router
 from crew_moe.service.bodies import ADAPTIVE
 from crew_moe.service.examples import Examples
 from crew_moe.service.problem import MEDIA_TYPE
+from crew_moe.services import SERVICE_STRATEGIES
 from crew_moe.strategies import STRATEGIES
 
 SCHEMAS: Final = "#/components/schemas/{model}"
@@ -99,7 +100,7 @@ def _name_names(schemas: MutableMapping[str, Any], router: Router) -> None:
     """Say which strategies and profiles there are, wherever a body may name one."""
     names = {
         "strategy": sorted(STRATEGIES),
-        "routing_strategy": [ADAPTIVE, *sorted(STRATEGIES)],
+        "routing_strategy": [ADAPTIVE, *sorted(STRATEGIES), *SERVICE_STRATEGIES],
         "profile": sorted(router.policy.profiles),
         "preferred_providers": sorted(router.registry.providers),
     }

@@ -1,4 +1,4 @@
-"""What a request passes before any route: its id, its host and origin, its caller, the caller's rate, its size, its time.
+"""What a request passes before any route: its id, its host and origin, its caller and rate, its size, its time.
 
 Each is an ASGI layer of its own; `app.py` puts them in order, outermost first. None of them reads a body.
 """

@@ -67,6 +67,10 @@ SERVICES: Final[Examples] = {
         },
     }
 }
+REBALANCES: Final[Examples] = {
+    "all": {"summary": "All services", "value": {}},
+    "type": {"summary": "Those of one type", "value": {"service_type": "custom"}},
+}
 OUTCOMES: Final[Examples] = {
     "served": {
         "summary": "It went well",

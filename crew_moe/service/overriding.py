@@ -12,7 +12,7 @@ from crew_moe.auth.caller import AccessScope, Caller
 from crew_moe.domain.request import Name
 from crew_moe.domain.task import TaskType
 from crew_moe.routing.reports import pin_row
-from crew_moe.service.access import GuardedRoute, caller_of, needs
+from crew_moe.service.access import API, GuardedRoute, caller_of, needs
 from crew_moe.service.bodies import read_model
 from crew_moe.service.documents import document
 from crew_moe.service.examples import OVERRIDES
@@ -58,7 +58,7 @@ class Override(BaseModel):
 
 def overriding_routes(operations: Operations) -> APIRouter:
     """The endpoint that overrides."""
-    routes = APIRouter(route_class=GuardedRoute, tags=["routing"])
+    routes = APIRouter(prefix=API, route_class=GuardedRoute, tags=["routing"])
 
     @routes.post(
         "/strategy/override",
@@ -76,7 +76,7 @@ def overriding_routes(operations: Operations) -> APIRouter:
 
 
 def _override(operations: Operations, caller: Caller, asked: Override) -> dict[str, Any]:
-    narrowed = {"task_type": asked.task_type, "tenant": asked.tenant}
+    narrowed: dict[str, Any] = {"task_type": asked.task_type, "tenant": asked.tenant}
     if asked.clear:
         return {"removed": operations.unpin(caller, **narrowed)}
     terms = {**narrowed, "minutes": asked.minutes, "reason": asked.reason}

@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from crew_moe.auth.caller import AccessScope
 from crew_moe.domain.outcome import Feedback, Outcome
-from crew_moe.service.access import GuardedRoute, caller_of, needs
+from crew_moe.service.access import API, GuardedRoute, caller_of, needs
 from crew_moe.service.bodies import read_model
 from crew_moe.service.documents import document
 from crew_moe.service.examples import FEEDBACK, OUTCOMES
@@ -17,7 +17,7 @@ from crew_moe.surface.operations import Operations
 
 def reporting_routes(operations: Operations) -> APIRouter:
     """The endpoints that the router learns from."""
-    routes = APIRouter(route_class=GuardedRoute, tags=["learning"])
+    routes = APIRouter(prefix=API, route_class=GuardedRoute, tags=["learning"])
 
     @routes.post(
         "/outcomes",

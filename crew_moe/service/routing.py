@@ -12,20 +12,23 @@ from crew_moe.auth.caller import AccessScope, Caller
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.money import to_usd
 from crew_moe.domain.request import RoutingRequest
+from crew_moe.errors import InvalidRequest
 from crew_moe.routing.batch import Decisions
-from crew_moe.service.access import GuardedRoute, caller_of, needs
-from crew_moe.service.bodies import Asked, Batch, WrappedWork, read_asked, read_batch
+from crew_moe.service.access import API, GuardedRoute, caller_of, check_scope, needs
+from crew_moe.service.bodies import Asked, Batch, Work, WrappedWork, read_asked, read_batch, wanted_of
 from crew_moe.service.documents import document
 from crew_moe.service.examples import BATCHES, REQUESTS
 from crew_moe.service.views import BatchView, RouteView
+from crew_moe.services import selected_services
 from crew_moe.surface.operations import Operations
 
 JSON: Final = "application/json"
+EXPLAIN: Final = b"explain=true"
 
 
 def routing_routes(operations: Operations) -> APIRouter:
     """The endpoints that decide."""
-    routes = APIRouter(route_class=GuardedRoute, tags=["routing"])
+    routes = APIRouter(prefix=API, route_class=GuardedRoute, tags=["routing"])
 
     @routes.post(
         "/route",
@@ -40,8 +43,10 @@ def routing_routes(operations: Operations) -> APIRouter:
         `?explain=true` adds the points of each factor and who was turned away by what.
         """
         caller, asked = caller_of(request), read_asked(await request.body())
+        if asked.work is not None:
+            return _answer(await _work(operations, caller, asked, asked.work))
         found = operations.suggest(caller, asked.request)
-        return _answer(told(found, explain=request.query_params.get("explain") == "true"))
+        return _answer(told(found, explain=request.scope["query_string"] == EXPLAIN))
 
     @routes.post(
         "/route/batch",
@@ -56,6 +61,26 @@ def routing_routes(operations: Operations) -> APIRouter:
         return _answer(_batch(operations, caller_of(request), asked))
 
     return routes
+
+
+async def _work(operations: Operations, caller: Caller, asked: Asked, work: Work) -> dict[str, Any]:
+    """Seed 004's unit of work: to the services of its type, else to an expert; with `proxy` it is done at once."""
+    found = operations.select_services(caller, wanted_of(work, asked.service_strategy))
+    if found is None:
+        if asked.proxy:
+            raise InvalidRequest(
+                "no registered service does this; experts answer at /v1/chat/completions", where="proxy"
+            )
+        return told(operations.suggest(caller, asked.request))
+    row = told(found)
+    if isinstance(found, Infeasible):
+        return row
+    row["selected_services"] = list(selected_services(found))
+    if asked.proxy:
+        check_scope(caller, AccessScope.EXECUTE)
+        done = await operations.aproxy(caller, found.expert_id, work.data, decision=found)
+        row["response"] = done.data
+    return row
 
 
 def told(found: Decision | Infeasible, *, explain: bool = False) -> dict[str, Any]:
@@ -91,11 +116,31 @@ def _brief(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _batch(operations: Operations, caller: Caller, asked: Sequence[Asked] | Sequence[RoutingRequest]) -> dict[str, Any]:
+def _batch(operations: Operations, caller: Caller, asked: Sequence[Asked | RoutingRequest]) -> dict[str, Any]:
     requests = [one.request if isinstance(one, Asked) else one for one in asked]
+    served = {number: row for number, one in enumerate(asked) if (row := _served(operations, caller, one)) is not None}
     decisions = operations.suggest_batch(caller, requests)
     rows = list(_rows(decisions))
+    for number, row in served.items():
+        rows[number] = row
     return {"batch_id": decisions.record.batch_id, "count": len(rows), "results": rows}
+
+
+def _served(operations: Operations, caller: Caller, asked: Asked | RoutingRequest) -> dict[str, Any] | None:
+    """The row of a unit of work that registered services do; None for all others."""
+    if isinstance(asked, RoutingRequest) or asked.work is None:
+        return None
+    found = operations.select_services(caller, wanted_of(asked.work, asked.service_strategy))
+    if found is None:
+        return None
+    return {
+        "ok": found.ok,
+        "decision_id": found.decision_id,
+        "expert_id": found.expert_id if isinstance(found, Decision) else None,
+        "selected_services": list(selected_services(found)) if isinstance(found, Decision) else [],
+        "estimated_cost_usd": str(found.estimated_cost_usd) if isinstance(found, Decision) else None,
+        "score": found.score if isinstance(found, Decision) else None,
+    }
 
 
 def _rows(decisions: Decisions) -> Iterable[dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from contextlib import contextmanager
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
@@ -98,7 +98,6 @@ def parts_of(settings: Settings, options: ServiceOptions) -> Parts:
         watchers=telemetry.watchers,
         service_hosts=LOOPBACK_SERVICES if options.dev else None,
     )
-    telemetry.bind(router)
     return Parts(
         router=router,
         telemetry=telemetry,

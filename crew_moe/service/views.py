@@ -1,4 +1,4 @@
-"""What the endpoints answer, as the OpenAPI document shows it. Amounts are US$ as decimal strings, times ISO 8601 UTC."""
+"""What the endpoints answer, as the OpenAPI document shows it. Amounts are US$ as decimal strings, times are UTC."""
 
 from __future__ import annotations
 
@@ -205,6 +205,63 @@ class StatsView(View):
     pins: list[dict[str, Any]]
     state_lost: bool
     log_dropped: int
+
+
+class ServiceView(View):
+    """A registered service."""
+
+    service_id: str
+    service_type: str
+    endpoint: str
+    capabilities: list[str]
+    max_capacity: int
+    health_url: str | None
+    protocol: str
+    tenant: str | None
+    weight: float
+    model: str
+    tier: str
+    quality: float
+    latency_ms: float
+    context_window: int
+    max_output_tokens: int
+    regions: list[str]
+    input_usd_per_mtok: Usd
+    output_usd_per_mtok: Usd
+    registered_at: datetime
+    registered_by: str
+
+
+class ServiceStatusView(ServiceView):
+    """A service and how it does; `under_way` counts the calls of this process."""
+
+    available: bool
+    reason: str
+    breaker: str
+    under_way: int
+    calls: float
+    success_rate: float | None
+    observed_latency_ms: float
+
+
+class ServicesView(View):
+    services: list[ServiceStatusView]
+
+
+class RebalanceView(View):
+    """Weights before and after, and the evenness of the load (Jain's index: 1 is even)."""
+
+    service_type: str
+    tenant: str | None
+    before: dict[str, float]
+    after: dict[str, float]
+    score_before: float
+    score_after: float
+    healthy: dict[str, bool]
+
+
+class RebalancesView(View):
+    rebalanced: list[RebalanceView]
 
 
 class DemoRowView(View):

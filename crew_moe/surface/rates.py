@@ -42,10 +42,6 @@ class RateLimit:
         return cls(int(found[1]), UNITS[found[2]])
 
 
-FAILURES: Final = RateLimit(30, 60)
-"""Of credentials that were refused, per address."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """How a caller stands in the present window of the limit called `name`."""

@@ -1,0 +1,79 @@
+"""The service that is measured, in a process of its own: with tokens, a rate limit, and routes that do nothing.
+
+`python -m tests.benchmarks.service_worker FOLDER [BASE_URL]` writes its address to stdout and serves until it ends.
+The folder holds the public key of the tokens and the answer of the no-ops.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import uvicorn
+from crew_moe.surface.telemetry import Telemetry
+from fastapi import APIRouter, Body, Request, Response
+
+from crew_moe.auth.authenticator import Authenticator
+from crew_moe.auth.caller import AccessScope
+from crew_moe.router import Router
+from crew_moe.service.access import GuardedRoute, needs
+from crew_moe.service.app import Parts, make_app
+from crew_moe.service.options import ServiceOptions
+from crew_moe.settings import Settings
+from tests.auth.issuing import AUDIENCE, ISSUER
+
+MEMORY = ":memory:"
+
+
+def noops(answer: bytes) -> APIRouter:
+    """What the same app does at the least: nothing with a body, and a body parsed and given back."""
+    routes = APIRouter(route_class=GuardedRoute)
+
+    @routes.post("/noop")
+    @needs(AccessScope.READ)
+    async def noop(body: Annotated[dict[str, Any], Body()]) -> Response:  # noqa: ARG001 - it is parsed all the same
+        return Response(answer, media_type="application/json")
+
+    @routes.post("/noop/bare")
+    @needs(AccessScope.READ, plain=True)
+    async def bare(request: Request) -> Response:
+        await request.body()
+        return Response(answer, media_type="application/json")
+
+    @routes.post("/noop/batch")
+    @needs(AccessScope.READ)
+    async def batch(body: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
+        return body
+
+    return routes
+
+
+def main() -> None:
+    folder, base_url = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None
+    accepted = Settings(jwt_issuer=ISSUER, jwt_audience=AUDIENCE, jwt_keys=str(folder / "public.pem"))
+    telemetry = Telemetry.open(MEMORY)
+    router = Router.from_config(state=MEMORY, base_url=base_url, watchers=telemetry.watchers)
+    parts = Parts(
+        router=router,
+        telemetry=telemetry,
+        authenticator=Authenticator.from_settings(accepted),
+        options=ServiceOptions(rate="100000000/second"),
+        state=MEMORY,
+    )
+    app = make_app(parts, extra=noops((folder / "answer.json").read_bytes()))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False))
+    startup = server.startup
+
+    async def told(*args: Any, **kwargs: Any) -> None:
+        await startup(*args, **kwargs)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        sys.stdout.write(f"http://127.0.0.1:{port}\n")
+        sys.stdout.flush()
+
+    server.startup = told  # type: ignore[method-assign]  # the port is known only then
+    server.run()
+
+
+if __name__ == "__main__":
+    main()
