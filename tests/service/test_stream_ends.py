@@ -1,0 +1,142 @@
+"""How the WebSocket ends connections: those that say nothing, that may no longer listen, or that are too slow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from crew_moe.auth.authenticator import Authenticator
+from crew_moe.domain.feed import EVERYONE, FeedEvent, FeedKind
+from crew_moe.ports import Feed
+from crew_moe.service.stream import Code, RoutingStream
+from crew_moe.state.memory.feed import MemoryFeed
+from tests.auth.issuing import authenticator, bearer, clock_now, token
+from tests.service.running import listening
+from tests.service.talking import ended, heard, talking
+from tests.waiting import until
+
+NO_GOODBYE = 0
+
+
+@contextmanager
+def streaming(feed: Feed, who: Authenticator | None = None, **options: Any) -> Iterator[tuple[str, RoutingStream]]:
+    """The endpoint alone, on a socket; (its address, itself)."""
+    stream, app = RoutingStream(feed, who, **options), FastAPI()
+    app.add_api_websocket_route("/ws/routing", stream)
+    with listening(app) as url:
+        yield url, stream
+
+
+@pytest.fixture
+def feed() -> Iterator[MemoryFeed]:
+    made = MemoryFeed(capacity=1000)
+    yield made
+    made.close()
+
+
+def large(count: int) -> list[FeedEvent]:
+    return [
+        FeedEvent(FeedKind.DECISION, EVERYONE, {"n": number, "filler": os.urandom(10_000).hex()})
+        for number in range(count)
+    ]
+
+
+def test_client_that_does_not_say_who_it_is(feed: MemoryFeed, tmp_path: Path) -> None:
+    with streaming(feed, authenticator(tmp_path), first_message_s=0.05) as (url, _), talking(url) as client:
+        assert ended(client) == Code.UNAUTHORIZED
+
+
+def test_idle_client_hears_that_all_is_well(feed: MemoryFeed) -> None:
+    with streaming(feed, heartbeat_s=0.05) as (url, _), talking(url) as client:
+        ready = heard(client, "ready")
+
+        assert heard(client)["kind"] == "heartbeat"
+        assert heard(client, "heartbeat")["cursor"] == ready["cursor"]
+
+
+def test_token_that_expires_meanwhile(feed: MemoryFeed, tmp_path: Path) -> None:
+    clock = clock_now()
+    with (
+        streaming(feed, authenticator(tmp_path, clock=clock), heartbeat_s=0.05) as (url, _),
+        talking(url, additional_headers={"Authorization": bearer(token())}) as client,
+    ):
+        heard(client, "ready")
+        clock.advance(timedelta(days=1).total_seconds())
+
+        assert ended(client) == Code.UNAUTHORIZED
+
+
+def test_client_that_reads_nothing_is_dropped_and_holds_up_nobody(feed: MemoryFeed) -> None:
+    with (
+        streaming(feed, send_s=0.2) as (url, _),
+        talking(url, max_queue=1) as slow,
+        talking(url, "?kinds=budget") as quick,
+    ):
+        heard(slow, "ready")
+        heard(quick, "ready")
+        feed.publish(large(900))
+        feed.publish([FeedEvent(FeedKind.BUDGET, EVERYONE, {"n": -1})])
+
+        assert heard(quick, "budget")["n"] == -1
+        until(lambda: feed.readers == 1)
+        assert ended(slow) in (Code.SLOW, NO_GOODBYE)  # what was sent before may keep it from coming through
+
+
+def test_client_that_falls_behind_the_ring_is_told_so() -> None:
+    feed = MemoryFeed(capacity=10)
+    with streaming(feed) as (url, _), talking(url) as client:
+        heard(client, "ready")
+        feed.publish(large(500))
+
+        assert ended(client) == Code.SLOW
+    feed.close()
+
+
+def test_one_connection_too_many(feed: MemoryFeed) -> None:
+    with streaming(feed, max_connections=1) as (url, _), talking(url) as first:
+        heard(first, "ready")
+        with talking(url) as second:
+            assert ended(second) == Code.OVERLOADED
+
+
+def test_server_that_stops_says_goodbye(feed: MemoryFeed) -> None:
+    with streaming(feed) as (url, stream), talking(url) as client:
+        heard(client, "ready")
+        loops = {task.get_loop() for task in stream._open}
+        closing = asyncio.run_coroutine_threadsafe(stream.close(), loops.pop())
+
+        assert ended(client) == Code.GOING_AWAY
+        closing.result(timeout=10)
+
+
+def test_feed_that_ends_says_goodbye(feed: MemoryFeed) -> None:
+    with streaming(feed) as (url, _), talking(url) as client:
+        heard(client, "ready")
+        threading.Thread(target=feed.close).start()
+
+        assert ended(client) == Code.GOING_AWAY
+
+
+def test_feed_that_can_not_be_read(feed: MemoryFeed) -> None:
+    feed.close()
+    with streaming(feed) as (url, _), talking(url) as client:
+        assert ended(client) == Code.UNAVAILABLE
+
+
+def test_seeds_page_works_with_the_token_sent_first(feed: MemoryFeed, tmp_path: Path) -> None:
+    with streaming(feed, authenticator(tmp_path)) as (url, _), talking(url) as client:
+        client.send(json.dumps({"token": token()}))
+        heard(client, "ready")
+        feed.publish([FeedEvent(FeedKind.DECISION, EVERYONE, {"selected_services": ["gpt-4o-mini"]})])
+
+        assert heard(client)["selected_services"] == ["gpt-4o-mini"]
