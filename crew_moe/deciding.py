@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from crew_moe.boards import Boards, View
 from crew_moe.domain.access import NO_DEMANDS, Demands
@@ -14,6 +15,8 @@ from crew_moe.domain.digest import digest
 from crew_moe.domain.happening import BatchDecided, Decided
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.request import RoutingRequest
+from crew_moe.domain.service import Service
+from crew_moe.domain.task import TaskType
 from crew_moe.execution.errand import spoken_for
 from crew_moe.execution.screened import Stop
 from crew_moe.guards import Guards
@@ -23,9 +26,14 @@ from crew_moe.routing.batch import Decisions, decide_batch
 from crew_moe.routing.board import Board
 from crew_moe.routing.eligibility import NO_ROOM
 from crew_moe.routing.engine import decide, refuse
+from crew_moe.routing.features import extract
 from crew_moe.routing.needs import strategy_in_force
 from crew_moe.routing.record import Identity, LogEntry, identity_of
+from crew_moe.routing.sharing import Wanted, share_out
 from crew_moe.telemetry.watching import NOBODY, Watchers
+
+WORK: Final = TaskType.ANALYSIS
+"""The task type under which work of any other kind stands in the records."""
 
 
 class Deciding:
@@ -74,6 +82,42 @@ class Deciding:
             self._tell(Decided(decision, request.tenant, self._ms_since(began)))
         return decision
 
+    def between(
+        self,
+        wanted: Wanted,
+        *,
+        principal: Principal | None,
+        under_way: Mapping[str, int],
+        only: str | None = None,
+    ) -> Decision | Infeasible | None:
+        """One of the registered services that do such work, or why none of them may now; None where there is none.
+
+        `under_way` counts the calls that each has been given; `only` this service, whatever the work.
+        """
+        began = self._clock.monotonic()
+        asking = wanted.asking()
+        request = spoken_for(RoutingRequest(task_type=WORK, tenant=wanted.tenant), principal)
+        board, now = self._boards.current(), self._clock.now()
+        services = [one for one in board.services if one.serves(request.tenant) and _does(one, wanted, only)]
+        if not services:
+            return None
+        features, demands = self._guards.demanded(request, principal, NO_DEMANDS, board.registry)
+        found = share_out(
+            services,
+            board,
+            asking,
+            features=features or extract(request),
+            demands=demands,
+            under_way=under_way,
+            decision_id=self._new_id(),
+            now=now,
+            seed=_new_seed(),
+        )
+        self._put_down(found, request)
+        if self._tell:
+            self._tell(Decided(found, request.tenant, self._ms_since(began)))
+        return found
+
     def refuse(self, request: RoutingRequest, stop: Stop) -> Infeasible:
         refused = refuse(
             request,
@@ -115,6 +159,10 @@ class Deciding:
         key, identity = self._key, identity_of(request)
         self._remember(decision.decision_id, identity)
         self._log.append(decision.decision_id, LogEntry(decision, digest(request.text, key=key), identity, key))
+
+
+def _does(service: Service, wanted: Wanted, only: str | None) -> bool:
+    return service.fits(wanted.type, wanted.capabilities) if only is None else service.service_id == only
 
 
 def _overridden(request: RoutingRequest, board: Board, now: datetime) -> RoutingRequest:

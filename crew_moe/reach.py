@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from crew_moe.domain.address import BaseUrl
 from crew_moe.domain.expert import Expert, Transport
+from crew_moe.domain.host_rules import HostRules
+from crew_moe.domain.policy import Policy
+from crew_moe.domain.registry import Registry
+from crew_moe.domain.snapshot import Snapshot
+from crew_moe.routing.board import Board, board_of
 from crew_moe.settings import api_key, base_url, has_credentials
 
 if TYPE_CHECKING:
@@ -16,21 +23,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """`elsewhere` stands in for all remote providers, and takes no key; None: they are reached where they are."""
+    """`elsewhere` stands in for all remote providers, and takes no key; None: they are reached where they are.
+
+    Registered services are reached where they said, as far as `hosts` allow that.
+    """
 
     elsewhere: BaseUrl | None
+    hosts: HostRules
 
     @classmethod
-    def read(cls, base_url: str | Mapping[str, str] | None) -> Self:
-        """One address for all remote experts, or one by provider. Raises InvalidInput."""
-        return cls(elsewhere=BaseUrl.read(base_url))
+    def read(cls, base_url: str | Mapping[str, str] | None, service_hosts: Sequence[str]) -> Self:
+        """One address for all remote experts, or one by provider; and hosts that services may have. Raises
+        InvalidInput.
+        """
+        return cls(elsewhere=BaseUrl.read(base_url), hosts=HostRules.read(service_hosts))
+
+    def board(self, registry: Registry, policy: Policy, now: datetime, *, live: bool) -> Board:
+        """The board before anything is known; a live one has a look at the keys."""
+        missing = frozenset(expert.expert_id for expert in registry if live and self.lacks_key(expert))
+        return board_of(registry, policy, Snapshot(taken_at=now), live=live, without_credentials=missing)
 
     def lacks_key(self, expert: Expert) -> bool:
         """Whether the expert can't be called for want of its key."""
         return self.elsewhere is None and not has_credentials(expert)
 
     def url(self, expert: Expert) -> str | None:
-        if self.elsewhere is None or expert.is_local:
+        if self.elsewhere is None or expert.is_local or expert.is_service:
             return base_url(expert)
         return self.elsewhere.of(expert.provider)
 
@@ -40,6 +58,11 @@ class Reach:
     def transports(self) -> Transports:
         """Clients for every transport that this package speaks itself."""
         from crew_moe.execution.client import OpenAIClient
+        from crew_moe.execution.guarded import GuardedTransport
         from crew_moe.execution.transports import Transports
+        from crew_moe.execution.wire import Wire
 
-        return Transports({Transport.OPENAI: OpenAIClient(base_url_for=self.url, key_for=self.key)})
+        guarded = OpenAIClient(
+            base_url_for=self.url, key_for=self.key, wire=Wire(transport=partial(GuardedTransport, self.hosts))
+        )
+        return Transports({Transport.OPENAI: OpenAIClient(base_url_for=self.url, key_for=self.key)}, services=guarded)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from crew_moe.assembly import Assembly
 from crew_moe.boards import Boards
 from crew_moe.budgets import Budgets
 from crew_moe.catalog import load_policy, load_registry
@@ -26,7 +26,7 @@ from crew_moe.domain.policy import Policy
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.request import RoutingRequest
-from crew_moe.domain.snapshot import Pin, Snapshot
+from crew_moe.domain.snapshot import Pin
 from crew_moe.execution.circuits import Changes
 from crew_moe.execution.errand import spoken_for
 from crew_moe.explanation import Explanation, explain
@@ -36,11 +36,9 @@ from crew_moe.overrides import Overrides
 from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore, Watcher
 from crew_moe.reach import Reach
 from crew_moe.routing.batch import Decisions
-from crew_moe.routing.board import Board, board_of
 from crew_moe.routing.reports import ExpertHealth, Standing, health_of, standings, stats_of
 from crew_moe.settings import read_settings
 from crew_moe.state import open_log, open_state
-from crew_moe.state.memory.ledger import MemoryLedger
 from crew_moe.strategies import STRATEGIES
 from crew_moe.telemetry.events import LogSink
 from crew_moe.telemetry.watching import Watchers, watched
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
     from crew_moe.execution.executor import Executor
     from crew_moe.execution.route import Route
     from crew_moe.execution.screened import Stop
+    from crew_moe.services import Services
 
 Messages = Sequence[Mapping[str, Any]] | None
 
@@ -95,25 +94,25 @@ class Router:
         log_key: str = "",
         guards: Guards | None = None,
         watchers: Sequence[Watcher] = (),
+        service_hosts: Sequence[str] = (),
     ) -> None:
         self.policy = policy
         self.state = state
         self.log = log
         self.clock = clock or SystemClock()
         self.sink = watched(sink or LogSink(), watchers, self.clock)
-        self._reach = Reach.read(base_url)
+        reach = Reach.read(base_url, service_hosts)
         self.log_key = digest(log_key, size=MAX_KEY_BYTES) if log_key else os.urandom(MAX_KEY_BYTES)
         self.guards = guards or Guards.in_memory(policy, registry, log=log, clock=self.clock, sink=self.sink)
-        self._boards = Boards(
-            self._board(registry, live=live), state, self.clock, sink=self.sink, busy=self.guards.busy_experts
-        )
+        boards = partial(reach.board, registry, policy, self.clock.now())
+        self._boards = Boards(boards(live=live), state, self.clock, sink=self.sink, busy=self.guards.busy_experts)
         callable_now = live or base_url is not None
-        self._calling = self._boards if callable_now else self._boards.beside(self._board(registry, live=True))
+        self._calling = self._boards if callable_now else self._boards.beside(boards(live=True))
         self.budgets = Budgets(
             self.guards.ledger, policy=policy.budgets, log=log, clock=self.clock, log_key=self.log_key
         )
         self.outcomes = Outcomes(
-            registry=self._registry,
+            registry=lambda: self.registry,
             state=state,
             log=log,
             clock=self.clock,
@@ -123,7 +122,12 @@ class Router:
             changes=Changes(self.sink, self._boards),
             watchers=Watchers(watchers),
         )
-        self.overrides = Overrides(registry=self._registry, state=state, clock=self.clock, changed=self._refresh)
+        self.overrides = Overrides(
+            registry=lambda: self.registry,
+            state=state,
+            clock=self.clock,
+            changed=partial(self._boards.refresh, force=True),
+        )
         self._deciding = Deciding(
             boards=self._boards,
             calling=self._calling,
@@ -133,6 +137,17 @@ class Router:
             key=self.log_key,
             remember=self.budgets.remember,
             watchers=Watchers(watchers),
+        )
+        self._assembly = Assembly(
+            boards=self._boards,
+            deciding=self._deciding,
+            policy=policy,
+            state=state,
+            guards=self.guards,
+            outcomes=self.outcomes,
+            reach=reach,
+            clock=self.clock,
+            sink=self.sink,
         )
 
     @classmethod
@@ -146,12 +161,14 @@ class Router:
         clock: Clock | None = None,
         sink: EventSink | None = None,
         watchers: Sequence[Watcher] = (),
+        service_hosts: Sequence[str] | None = None,
     ) -> Self:
         """A router over the catalogue and policy of a folder (laid over the packaged ones) and a state URL.
 
         `state`: ":memory:" or "sqlite:///path.db"; unset, CREW_MOE_STATE or memory. `base_url`: one address for all
-        remote experts, or one by provider. `watchers` are told of all that the router does. Raises ConfigError,
-        InvalidInput and StateError.
+        remote experts, or one by provider. `watchers` are told of all that the router does. `service_hosts` are those
+        beside public ones where services may be; None: CREW_MOE_SERVICE_HOSTS. Raises ConfigError, InvalidInput and
+        StateError.
         """
         settings = read_settings()
         folder = Path(config) if config is not None else settings.config
@@ -172,12 +189,13 @@ class Router:
             log_key=settings.log_key,
             guards=Guards.over(url, policy, registry, log=log, clock=clock, sink=sink, key=settings.log_key),
             watchers=watchers,
+            service_hosts=settings.listed_hosts if service_hosts is None else service_hosts,
         )
 
     @property
     def registry(self) -> Registry:
         """Every expert that there is now: the catalogue's, and registered services."""
-        return self._registry()
+        return self._boards.current().registry
 
     # ---- deciding -------------------------------------------------------------------------------------------------
 
@@ -276,21 +294,13 @@ class Router:
 
     @cached_property
     def executor(self) -> Executor:
-        """The executor; made on first use, so that deciding alone loads no HTTP client."""
-        from crew_moe.execution.executor import Executor
+        """What carries decisions out."""
+        return self._assembly.executor()
 
-        return Executor(
-            registry=self._registry,
-            client=self._reach.transports(),
-            state=self.state,
-            barrier=self.guards.barrier(),
-            known=self._boards,
-            blocking=not isinstance(self.guards.ledger, MemoryLedger),
-            limits=self.policy.limits,
-            clock=self.clock,
-            report=self.outcomes.attempted,
-            sink=self.sink,
-        )
+    @cached_property
+    def services(self) -> Services:
+        """What looks after registered services: they join, are routed to, proxied to and rebalanced."""
+        return self._assembly.services()
 
     # ---- learning -------------------------------------------------------------------------------------------------
 
@@ -374,31 +384,14 @@ class Router:
     def close(self) -> None:
         """Write what is pending and give connections back."""
         self._boards.close()
-        if "executor" in self.__dict__:
-            self.executor.close()
+        for name in ("executor", "services"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
         for part in (self.guards, self.log, self.state):
             part.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _registry(self) -> Registry:
-        return self._boards.current().registry
-
-    def _board(self, registry: Registry, *, live: bool) -> Board:
-        missing = (expert.expert_id for expert in registry if live and self._reach.lacks_key(expert))
-        return board_of(
-            registry,
-            self.policy,
-            Snapshot(taken_at=self.clock.now()),
-            live=live,
-            without_credentials=frozenset(missing),
-        )
-
-    def _refresh(self) -> None:
-        self._boards.refresh(force=True)

@@ -58,6 +58,11 @@ class Settings(BaseModel):
     serve_dev: bool = False
     serve_providers: str = ""
 
+    @property
+    def listed_hosts(self) -> tuple[str, ...]:
+        """Hosts, networks and `*.domain`s where registered services may be, beside public ones."""
+        return tuple(host for one in self.service_hosts.split(",") if (host := one.strip()))
+
     @model_validator(mode="after")
     def _tokens_whole(self) -> Self:
         parts = (self.jwt_keys, self.jwt_issuer, self.jwt_audience)

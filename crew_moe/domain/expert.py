@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from typing import Final
 
 from crew_moe.domain.meter import NO_LIMITS, RateLimits
 from crew_moe.domain.price import PLAIN, Bounds, Price, PriceList, Rates, Tariff
@@ -52,6 +53,9 @@ class Tier(Word):
     def rank(self) -> int:
         return _TIER_RANK[self]
 
+
+SERVICE: Final = "service:"
+"""What the provider's name of a registered service begins with."""
 
 _TIER_RANK = {Tier.FAST: 0, Tier.BASELINE: 1, Tier.PREMIUM: 2}
 
@@ -126,6 +130,11 @@ class Expert:
     def is_local(self) -> bool:
         """Whether the text stays with machines of the user's own."""
         return self.provider == "local"
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it registered while the router ran, under an address that others named."""
+        return self.provider.startswith(SERVICE)
 
     @property
     def is_free(self) -> bool:

@@ -11,13 +11,12 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crew_moe.domain.complaint import complaint
-from crew_moe.domain.expert import Capability, Expert, Parameter, Status, Tier, Transport
+from crew_moe.domain.expert import SERVICE, Capability, Expert, Parameter, Status, Tier, Transport
 from crew_moe.domain.meter import MAX_PLACES, RateLimits
 from crew_moe.domain.request import MaxTokens, Milliseconds, Name, Unit, Usd
 from crew_moe.domain.word import Word
 from crew_moe.errors import InvalidRequest
 
-PROVIDER: Final = "service:"
 MAX_WEIGHT: Final = 1_000_000.0
 RELIABILITY: Final = 0.95
 """The success rate that is assumed of a service until there is a record."""
@@ -103,6 +102,11 @@ class Service:
     registered_by: str
 
     @property
+    def provider(self) -> str:
+        """It is a provider of its own: what breaks there breaks nobody else."""
+        return f"{SERVICE}{self.service_id}"
+
+    @property
     def is_chat(self) -> bool:
         """Whether chats may go there; what speaks plain JSON is routed to by its type alone."""
         return self.protocol is Protocol.OPENAI
@@ -118,10 +122,10 @@ class Service:
         )
 
     def as_expert(self) -> Expert:
-        """The service as the router sees it. It is a provider of its own: what breaks there breaks nobody else."""
+        """The service as the router sees it."""
         return Expert(
             expert_id=self.service_id,
-            provider=f"{PROVIDER}{self.service_id}",
+            provider=self.provider,
             provider_model=self.model,
             tier=self.tier,
             quality=self.quality,

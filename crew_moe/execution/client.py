@@ -30,15 +30,19 @@ class OpenAIClient:
 
     `base_url_for` and `key_for` are asked at every call, so that a key may change while the process runs; without a
     key no Authorization header is sent. `timeout_s` bounds the whole call, to the last byte of the answer. A reply's
-    usage is empty when the provider told none.
+    usage is empty when the provider told none. `wire` takes the place of a plain one.
     """
 
     def __init__(
-        self, *, base_url_for: Callable[[Expert], str | None], key_for: Callable[[Expert], str | None]
+        self,
+        *,
+        base_url_for: Callable[[Expert], str | None],
+        key_for: Callable[[Expert], str | None],
+        wire: Wire | None = None,
     ) -> None:
         self._base_url_for = base_url_for
         self._key_for = key_for
-        self._wire = Wire()
+        self._wire = wire or Wire()
 
     def call(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:
         """The whole answer. Raises CallFailed."""

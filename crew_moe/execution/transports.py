@@ -18,11 +18,13 @@ from crew_moe.ports import ChatChunk, ChatReply, ChatRequest, LLMClient
 class Transports:
     """Passes each call to the client that is registered for the expert's transport.
 
-    The in-process client for `extractive` is there from the start. An expert whose transport has no client here fails
+    The in-process client for `extractive` is there from the start, and `services` serves those experts that registered
+    while the router ran. An expert whose transport has no client here fails
     without a verdict: another process may well reach it.
     """
 
-    def __init__(self, clients: dict[Transport, LLMClient] | None = None) -> None:
+    def __init__(self, clients: dict[Transport, LLMClient] | None = None, *, services: LLMClient | None = None) -> None:
+        self._services = services
         self._clients: dict[Transport, LLMClient] = {Transport.EXTRACTIVE: ExtractiveClient(), **(clients or {})}
 
     def register(self, transport: Transport, client: LLMClient) -> None:
@@ -42,11 +44,11 @@ class Transports:
         return self._for(expert).astream(expert, request, timeout_s=timeout_s)
 
     def close(self) -> None:
-        for client in self._clients.values():
+        for client in (*self._clients.values(), *filter(None, [self._services])):
             client.close()
 
     def _for(self, expert: Expert) -> LLMClient:
-        client = self._clients.get(expert.transport)
+        client = self._services if expert.is_service else self._clients.get(expert.transport)
         if client is None:
             told = f"no client for the transport '{expert.transport}' in this process"
             raise CallFailed(ErrorClass.SKIPPED, told, sent=False)

@@ -20,6 +20,7 @@ import httpx
 
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.execution.failure import CallFailed
+from crew_moe.execution.guarded import AddressRefused
 from crew_moe.execution.loop import LoopThread
 from crew_moe.state.forking import survives_fork
 
@@ -33,6 +34,7 @@ DRAIN_S: Final = 0.05
 # First match wins, so the narrow ones come first. No text of the exception is passed on: some quote headers.
 _FAULTS: Final = (
     (httpx.TimeoutException, ErrorClass.TIMEOUT, "timed out"),
+    (AddressRefused, ErrorClass.NOT_FOUND, "its address is not one that may be asked"),
     (httpx.ConnectError, ErrorClass.CONNECTION, "no connection"),
     (httpx.ProxyError, ErrorClass.CONNECTION, "the proxy refused"),
     (httpx.UnsupportedProtocol, ErrorClass.NOT_FOUND, "the base URL is no http(s) address"),
@@ -45,7 +47,7 @@ _FAULTY: Final = tuple(fault for fault, _, _ in _FAULTS)
 
 
 class Exchange:
-    """One POST and its answer. Each operation starts on the wire's loop and gives a future, which may raise CallFailed.
+    """A request and its answer. Each step starts on the wire's loop and gives a future, which may raise CallFailed.
 
     `deadline` (seconds of `time.monotonic`) is for connecting, sending and the whole answer together.
     """
@@ -54,6 +56,7 @@ class Exchange:
         self._owner = owner  # the loop ends with its wire, which must outlive its exchanges
         self._loop = running.loop
         self._client = running.client
+        self._max_body = owner.max_body
         self._request = request
         self._deadline = deadline
         self._sent = False
@@ -101,8 +104,8 @@ class Exchange:
     async def _read(self) -> bytes:
         piece = b"" if self._pieces is None else await self._bounded(anext(self._pieces, b""))
         self._size += len(piece)
-        if self._size > MAX_BODY:
-            raise CallFailed(ErrorClass.MALFORMED, f"an answer of more than {MAX_BODY} bytes")
+        if self._size > self._max_body:
+            raise CallFailed(ErrorClass.MALFORMED, f"an answer of more than {self._max_body} bytes")
         return piece
 
     async def _read_all(self) -> bytes:
@@ -145,9 +148,16 @@ class Exchange:
 
 
 class Wire:
-    """POSTs over one pool of connections, which starts with the first request and, in a forked child, anew."""
+    """Requests over one pool of connections, which starts with the first one and, in a forked child, anew.
 
-    def __init__(self) -> None:
+    `transport` makes what carries them in the place of httpx's own.
+    """
+
+    def __init__(
+        self, *, transport: Callable[[], httpx.AsyncBaseTransport] | None = None, max_body: int = MAX_BODY
+    ) -> None:
+        self.max_body = max_body
+        self._transport = transport
         self._closed = False
         self.begin_anew()
         survives_fork(self)
@@ -157,11 +167,13 @@ class Wire:
         self._lock = threading.Lock()
         self._running: _Running | None = None
 
-    def exchange(self, url: str, *, headers: Mapping[str, str], content: bytes, deadline: float) -> Exchange:
+    def exchange(
+        self, url: str, *, headers: Mapping[str, str], content: bytes, deadline: float, method: str = "POST"
+    ) -> Exchange:
         """A request that is not sent yet. Raises CallFailed for an address that can't be."""
         running = self._started()
         try:
-            request = running.client.build_request("POST", url, headers=dict(headers), content=content)
+            request = running.client.build_request(method, url, headers=dict(headers), content=content)
         except _FAULTY as error:
             failure = _failed(error, sent=False)
         else:
@@ -184,7 +196,12 @@ class Wire:
                 loop = LoopThread("crew-moe-http", closed=_ended)
                 limits = httpx.Limits(max_keepalive_connections=KEPT_ALIVE, keepalive_expiry=KEPT_ALIVE_S)
                 # No timeout of httpx's own: every operation stands under its request's deadline.
-                client = httpx.AsyncClient(timeout=None, limits=limits, follow_redirects=False)  # noqa: S113 - bounded outside
+                client = httpx.AsyncClient(
+                    timeout=None,  # noqa: S113 - bounded outside
+                    limits=limits,
+                    follow_redirects=False,
+                    transport=None if self._transport is None else self._transport(),
+                )
                 loop.at_end(client.aclose)
                 self._running = _Running(loop=loop, client=client, stop=weakref.finalize(self, loop.stop))
             return self._running

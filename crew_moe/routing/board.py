@@ -12,6 +12,7 @@ from crew_moe.domain.features import Features
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.request import RoutingRequest
+from crew_moe.domain.service import Service
 from crew_moe.domain.snapshot import Snapshot
 from crew_moe.domain.task import TaskType
 from crew_moe.routing.columns import Bools, Columns, Floats, columns_of
@@ -103,6 +104,12 @@ class Board:
     def roomy(self) -> Board:
         """The same, as if every provider had room: for calls that wait their turn."""
         return self if not self.snapshot.busy else self.renewed(replace(self.snapshot, busy={}))
+
+    @cached_property
+    def services(self) -> tuple[Service, ...]:
+        """The registered services with their weights of now; those whose id the catalogue has are none."""
+        known = {one.service_id for one in self.registry.services}
+        return tuple(one for one in self.snapshot.services if one.service_id in known)
 
     def _frame(self, scene: Scene) -> Frame:
         found = self.frames.get(scene.needs)

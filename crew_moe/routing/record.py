@@ -27,6 +27,7 @@ from crew_moe.routing.cost import Prices
 from crew_moe.routing.lane import TIERS, Figures, Lane, Roster
 from crew_moe.routing.needs import Terms
 from crew_moe.routing.ruling import Ruling
+from crew_moe.routing.sharing import Sharing, repeated
 
 SCHEMA_VERSION: Final = 1
 IDENTITY: Final = ("tenant", "project", "user", "channel", "run_id", "session_key")
@@ -71,6 +72,8 @@ def row_of(decision: Decision | Infeasible, text_digest: bytes, identity: Identi
         "features": decision.features._asdict(),
         **decision.as_dict(),
     }
+    if isinstance(decision, Decision) and isinstance(decision.basis, Sharing):
+        return {**head, **decision.basis.row}
     if isinstance(decision, Infeasible) or not isinstance(decision.basis, Ruling):
         return head
     ruling = decision.basis
@@ -108,6 +111,8 @@ def replay(row: Mapping[str, Any], policy: Policy) -> tuple[str, float, float] |
     """
     if not row["ok"] or row["group"] is not None:
         return None
+    if "shares" in row:
+        return repeated(row)
     figures, roster, terms = _figures(row["figures"]), _roster(row["roster"]), Terms(**row["sizes"])
     field = figures.judge(*terms)
     if row["seed"] is None and not row["reason"]:

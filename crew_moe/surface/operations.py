@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crew_moe.auth.caller import Caller
 from crew_moe.domain.budget import ScopeKind, ScopeStatus
@@ -16,15 +16,22 @@ from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.outcome import Feedback, Outcome
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.scope import scope_of, written_scope
+from crew_moe.domain.service import Registration, Service
 from crew_moe.domain.snapshot import Pin
 from crew_moe.errors import InvalidRequest, UnknownDecision
 from crew_moe.explanation import Explanation
 from crew_moe.router import Router
+from crew_moe.routing.balance import Rebalance
 from crew_moe.routing.batch import Decisions
 from crew_moe.routing.record import commitments
 from crew_moe.routing.reports import ExpertHealth
+from crew_moe.routing.sharing import Wanted as Work
 from crew_moe.surface.experts import ExpertRow, Wanted, expert_rows
 from crew_moe.surface.page import DEFAULT_LIMIT, Page, page_of
+
+if TYPE_CHECKING:
+    from crew_moe.execution.service_calls import Proxied
+    from crew_moe.services import ServiceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +98,46 @@ class Operations:
             raise InvalidRequest("is not a scope of your tenant", where="scope")
         return self.router.budgets.status(scope)
 
+    def ready(self) -> bool:
+        """Whether the state store answers and some expert can be called."""
+        rows = self.router.health()
+        return not self.router.stats()["state_lost"] and any(row.available for row in rows)
+
     def stats(self, caller: Caller) -> dict[str, Any]:
         """Figures of the router and its store, as JSON; of the pins those of the caller's tenant."""
         figures = self.router.stats()
         pins = [pin for pin in figures["pins"] if caller.tenant is None or pin["tenant"] in (None, caller.tenant)]
         return {**figures, "pins": pins}
+
+    def register_service(self, caller: Caller, entry: Registration) -> Service:
+        """Take a service; one that a tenant's caller registers serves that tenant alone."""
+        entry = entry.model_copy(update={"tenant": _tenant(caller, entry.tenant)})
+        return self.router.services.register(entry, by=caller.subject)
+
+    def unregister_service(self, caller: Caller, service_id: str) -> Service:
+        """Forget a service of the caller's tenant; an operator, any."""
+        return self.router.services.unregister(service_id, owner=caller.tenant, by=caller.subject)
+
+    def services(self, caller: Caller) -> tuple[ServiceStatus, ...]:
+        """Registered services, by id: those of the caller's tenant, and those that serve all."""
+        return self.router.services.list(owner=caller.tenant)
+
+    def rebalance(self, caller: Caller, service_type: str | None = None) -> tuple[Rebalance, ...]:
+        """Even out the load of the caller's services; of an operator's, all."""
+        return self.router.services.rebalance(service_type, owner=caller.tenant, by=caller.subject)
+
+    def select_services(self, caller: Caller, wanted: Work) -> Decision | Infeasible | None:
+        """The registered services for some work; None where none of them does it."""
+        wanted = wanted._replace(tenant=_tenant(caller, wanted.tenant))
+        return self.router.services.route(wanted, principal=caller.acting)
+
+    def proxy(self, caller: Caller, service_id: str, data: Any, *, decision: Decision | None = None) -> Proxied:
+        """Pass work on to a service, and bring its answer."""
+        return self.router.services.proxy(service_id, data, decision=decision, principal=caller.acting)
+
+    async def aproxy(self, caller: Caller, service_id: str, data: Any, *, decision: Decision | None = None) -> Proxied:
+        """As `proxy`, on an event loop."""
+        return await self.router.services.aproxy(service_id, data, decision=decision, principal=caller.acting)
 
     def may_see(self, caller: Caller, row: Mapping[str, Any]) -> bool:
         """Whether a row of the decision log is the caller's business."""
