@@ -101,10 +101,10 @@ class Router:
         self.log = log
         self.clock = clock or SystemClock()
         self.sink = watched(sink or LogSink(), watchers, self.clock)
-        reach = Reach.read(base_url, service_hosts)
+        self._reach = Reach.read(base_url, service_hosts)
         self.log_key = digest(log_key, size=MAX_KEY_BYTES) if log_key else os.urandom(MAX_KEY_BYTES)
         self.guards = guards or Guards.in_memory(policy, registry, log=log, clock=self.clock, sink=self.sink)
-        boards = partial(reach.board, registry, policy, self.clock.now())
+        boards = partial(self._reach.board, registry, policy, self.clock.now())
         self._boards = Boards(boards(live=live), state, self.clock, sink=self.sink, busy=self.guards.busy_experts)
         callable_now = live or base_url is not None
         self._calling = self._boards if callable_now else self._boards.beside(boards(live=True))
@@ -122,12 +122,8 @@ class Router:
             changes=Changes(self.sink, self._boards),
             watchers=Watchers(watchers),
         )
-        self.overrides = Overrides(
-            registry=lambda: self.registry,
-            state=state,
-            clock=self.clock,
-            changed=partial(self._boards.refresh, force=True),
-        )
+        refresh = partial(self._boards.refresh, force=True)
+        self.overrides = Overrides(registry=lambda: self.registry, state=state, clock=self.clock, changed=refresh)
         self._deciding = Deciding(
             boards=self._boards,
             calling=self._calling,
@@ -137,17 +133,6 @@ class Router:
             key=self.log_key,
             remember=self.budgets.remember,
             watchers=Watchers(watchers),
-        )
-        self._assembly = Assembly(
-            boards=self._boards,
-            deciding=self._deciding,
-            policy=policy,
-            state=state,
-            guards=self.guards,
-            outcomes=self.outcomes,
-            reach=reach,
-            clock=self.clock,
-            sink=self.sink,
         )
 
     @classmethod
@@ -293,6 +278,20 @@ class Router:
         return Calls(self)
 
     @cached_property
+    def _assembly(self) -> Assembly:
+        return Assembly(
+            boards=self._boards,
+            deciding=self._deciding,
+            policy=self.policy,
+            state=self.state,
+            guards=self.guards,
+            outcomes=self.outcomes,
+            reach=self._reach,
+            clock=self.clock,
+            sink=self.sink,
+        )
+
+    @cached_property
     def executor(self) -> Executor:
         """What carries decisions out."""
         return self._assembly.executor()
@@ -373,9 +372,7 @@ class Router:
         return self.overrides.unpin(expert_id=expert_id, task_type=task_type, task=task, tenant=tenant)
 
     def overrides_version(self) -> int:
-        """Changes when a pin is set, removed or expires, or a service joins or leaves, so that a running task knows to
-        decide anew.
-        """
+        """Changes with the pins in force, and as services join or leave: a running task knows to decide anew."""
         board = self._calling.current()
         return hash((board.snapshot.pins, board.columns.digest))
 
