@@ -55,8 +55,12 @@ class Registry:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Every id that anybody may be told of: all but those of services that serve one tenant alone."""
-        bound = {one.service_id for one in self.services if one.tenant is not None}
-        return tuple(expert.expert_id for expert in self.experts if expert.expert_id not in bound)
+        return self.seen_by(None)
+
+    def seen_by(self, tenant: str | None) -> tuple[str, ...]:
+        """The ids that this tenant may be told of; None: that anybody may be."""
+        others = {one.service_id for one in self.services if not one.serves(tenant)}
+        return tuple(expert.expert_id for expert in self.experts if expert.expert_id not in others)
 
     def serving(self, services: Sequence[Service]) -> Registry:
         """The same catalogue with these services instead; where both have an id, it means the catalogue's expert.

@@ -18,7 +18,7 @@ from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.scope import scope_of, written_scope
 from crew_moe.domain.service import Registration, Service
 from crew_moe.domain.snapshot import Pin
-from crew_moe.errors import InvalidRequest, UnknownDecision
+from crew_moe.errors import InvalidRequest, UnknownDecision, UnknownExpert
 from crew_moe.explanation import Explanation
 from crew_moe.router import Router
 from crew_moe.routing.balance import Rebalance
@@ -49,19 +49,29 @@ class Operations:
         return self.router.decide_batch(requests, principal=caller.acting)
 
     def experts(
-        self, wanted: Wanted = Wanted(), *, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+        self,
+        wanted: Wanted = Wanted(),
+        *,
+        cursor: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        caller: Caller | None = None,
     ) -> Page[ExpertRow]:
-        """The catalogue by pages, in the order of the ids."""
-        rows = list(expert_rows(self.router.registry, self.router.health(), wanted))
+        """The catalogue and the services that the caller may see, by pages, in the order of the ids."""
+        rows = list(expert_rows(self.router.registry, self.health(caller=caller), wanted))
         return page_of(rows, lambda row: row.expert_id, cursor=cursor, limit=limit)
 
-    def health(self, expert_id: str | None = None) -> tuple[ExpertHealth, ...]:
-        """How each expert does, or the one that is named."""
-        rows = self.router.health()
+    def health(self, expert_id: str | None = None, *, caller: Caller | None = None) -> tuple[ExpertHealth, ...]:
+        """How each expert does, or the one that is named; services of one tenant are told of to that one alone."""
+        rows, registry = self.router.health(), self.router.registry
+        if caller is None or caller.tenant is not None:
+            seen = set(registry.seen_by(None if caller is None else caller.tenant))
+            rows = tuple(row for row in rows if row.expert_id in seen)
         if expert_id is None:
             return rows
-        wanted = self.router.registry[expert_id].expert_id
-        return tuple(row for row in rows if row.expert_id == wanted)
+        found = tuple(row for row in rows if row.expert_id == expert_id)
+        if not found:
+            raise UnknownExpert(expert_id, [row.expert_id for row in rows])
+        return found
 
     def explain(self, caller: Caller, decision_id: str) -> Explanation:
         """A decision of the caller's tenant, told again; those of others are as unknown as those that never were."""
