@@ -29,6 +29,7 @@ from crew_moe.routing.engine import decide, refuse
 from crew_moe.routing.features import extract
 from crew_moe.routing.needs import strategy_in_force
 from crew_moe.routing.record import Identity, LogEntry, identity_of
+from crew_moe.routing.redeciding import beside
 from crew_moe.routing.sharing import Wanted, share_out
 from crew_moe.telemetry.watching import NOBODY, Watchers
 
@@ -158,7 +159,8 @@ class Deciding:
     def _put_down(self, decision: Decision | Infeasible, request: RoutingRequest) -> None:
         key, identity = self._key, identity_of(request)
         self._remember(decision.decision_id, identity)
-        self._log.append(decision.decision_id, LogEntry(decision, digest(request.text, key=key), identity, key))
+        entry = LogEntry(decision, digest(request.text, key=key), identity, key, beside(request))
+        self._log.append(decision.decision_id, entry)
 
 
 def _does(service: Service, wanted: Wanted, only: str | None) -> bool:

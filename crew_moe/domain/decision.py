@@ -217,7 +217,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Infeasible:
-    """No expert may serve the request. `binding` names the constraint, `nearest` who missed it by least."""
+    """No expert may serve the request. `binding` names the constraint, `nearest` who missed it by least; `basis` is
+    what that was made from, None where nobody was judged.
+    """
 
     ok: ClassVar[bool] = False
 
@@ -231,6 +233,7 @@ class Infeasible:
     created_at: datetime
     policy_version: str
     registry_digest: str
+    basis: object | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return self.message

@@ -27,6 +27,7 @@ from crew_moe.routing.engine import NewSeed, check_names, decide
 from crew_moe.routing.features import estimate_ascii, extract, mentions_high_risk
 from crew_moe.routing.lane import Lane
 from crew_moe.routing.needs import profile_of
+from crew_moe.routing.redeciding import beside
 from crew_moe.routing.slate import masked
 
 INFINITY: Final = float("inf")
@@ -128,7 +129,7 @@ def decide_batch(
             for lane, sizes in _lanes(sheet, plain, requests[plain[0]], board, now, demanded[plain[0]]):
                 _judge(lane, sizes, record)
         for row in np.setdiff1d(rows, plain).tolist():
-            record.note(row, remake(row))
+            record.note(row, remake(row), beside(requests[row]))
     return Decisions(len(requests), record, remake)
 
 

@@ -16,6 +16,7 @@ from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.routing.board import Board
 from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.lane import Lane
+from crew_moe.routing.needs import Asked
 from crew_moe.routing.record import SCHEMA_VERSION, demands_row, figures_row, row_of
 
 NOBODY: Final = -1
@@ -39,7 +40,7 @@ class BatchRecord:
     """Filled by decide_batch, then only read."""
 
     def __init__(self, batch_id: str, board: Board, now: datetime, count: int) -> None:
-        self._batch_id = batch_id
+        self.batch_id = batch_id
         self.expert_ids = board.columns.ids
         self._registry_digest = board.columns.digest
         self._policy_version = board.policy.version
@@ -71,9 +72,9 @@ class BatchRecord:
         results.cost_nano[index] = np.where(ok, cost_nano, 0.0)
         results.propensity[index] = np.where(ok, 1.0, 0.0)
 
-    def note(self, row: int, answer: Decision | Infeasible) -> None:
-        """Take in a row that was decided by itself."""
-        self._single[row] = row_of(answer, b"", (), b"")
+    def note(self, row: int, answer: Decision | Infeasible, own: Asked | None) -> None:
+        """Take in a row that was decided by itself; `own` is what it asked for beside what others did."""
+        self._single[row] = row_of(answer, b"", (), b"", own)
         if isinstance(answer, Decision):
             self.results.position[row] = self.expert_ids.index(answer.expert_id)
             self.results.score[row] = answer.score
@@ -87,7 +88,7 @@ class BatchRecord:
         return {
             "kind": "batch",
             "schema_version": SCHEMA_VERSION,
-            "decision_id": self._batch_id,
+            "decision_id": self.batch_id,
             "policy_version": self._policy_version,
             "registry_digest": self._registry_digest,
             "created_at": self._now.isoformat(),

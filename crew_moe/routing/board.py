@@ -19,7 +19,7 @@ from crew_moe.routing.columns import Bools, Columns, Floats, columns_of
 from crew_moe.routing.eligibility import Scene, closed_circuits
 from crew_moe.routing.experience import Experience, experience_of
 from crew_moe.routing.lane import Frame, Lane, frame_of, lane_of
-from crew_moe.routing.needs import Likeness, Needs, needs_of
+from crew_moe.routing.needs import Asked, Likeness, Needs, needs_of
 
 MAX_LANES: Final = 512
 
@@ -39,7 +39,7 @@ class Board:
     live: bool
     without_credentials: frozenset[str]
     lanes: dict[Needs, Lane] = field(default_factory=dict, repr=False, compare=False)
-    alike: dict[Likeness, Lane] = field(default_factory=dict, repr=False, compare=False)
+    alike: dict[Likeness, tuple[Lane, Asked]] = field(default_factory=dict, repr=False, compare=False)
     experiences: dict[TaskType, Experience] = field(default_factory=dict, repr=False, compare=False)
     frames: dict[Needs, Frame] = field(default_factory=dict, repr=False, compare=False)
 
@@ -52,10 +52,12 @@ class Board:
             found = self.lanes[needs] = lane_of(scene, self._frame(scene))
         return found
 
-    def remember(self, likeness: Likeness, lane: Lane) -> None:
+    def remember(self, likeness: Likeness, lane: Lane) -> tuple[Lane, Asked]:
+        """The lane, and what was asked as the first one like it did: decisions keep it, and so share it."""
         if len(self.alike) >= MAX_LANES:
             self.alike.clear()
-        self.alike[likeness] = lane
+        found = self.alike[likeness] = lane, likeness[0]
+        return found
 
     def scene(self, needs: Needs) -> Scene:
         """What constraints and points of these needs read, and no more: logged decisions keep their scenes."""

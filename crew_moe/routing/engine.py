@@ -20,9 +20,9 @@ from crew_moe.routing.choice import Choice, choose_by, choose_highest, is_greedy
 from crew_moe.routing.features import extract
 from crew_moe.routing.group import Member, form_group, wanted_group
 from crew_moe.routing.lane import Field, Lane
-from crew_moe.routing.needs import Terms, likeness_of, terms_of
+from crew_moe.routing.needs import Asked, Terms, likeness_of, terms_of
 from crew_moe.routing.rejections import infeasible_message, nearest_miss, rejections
-from crew_moe.routing.ruling import Ruling, ruled
+from crew_moe.routing.ruling import Grounds, Ruling, ruled
 from crew_moe.routing.slate import leading
 from crew_moe.strategies import STRATEGIES
 
@@ -47,13 +47,14 @@ def decide(
     """
     if features is None:
         features = extract(request)
-    lane = lane_for(request, features, board, now, demands)
+    lane, asked = lane_for(request, features, board, now, demands)
     terms = terms_of(request, features, board.policy)
     field = lane.figures.judge(*terms)
     choice = choose_highest(field)
     strategy = request.strategy or board.policy.strategy
     if choice is None:
-        return _refuse(board, lane, terms, features, strategy=strategy, decision_id=decision_id, now=now)
+        grounds = Grounds(lane, terms, asked)
+        return _refuse(board, grounds, features, strategy=strategy, decision_id=decision_id, now=now)
     seed = request.seed
     group = _group(request, board, lane, field, terms) if request.parallel else None
     if group is not None:
@@ -69,7 +70,7 @@ def decide(
         propensity=choice.propensity,
         created_at=now,
         basis=ruled(
-            Ruling(lane, features, terms, choice.position, choice.reason, seed, request.fallbacks, group), field
+            Ruling(lane, features, terms, choice.position, choice.reason, seed, request.fallbacks, group, asked), field
         ),
     )
 
@@ -94,15 +95,16 @@ def refuse(
 
 def lane_for(
     request: RoutingRequest, features: Features, board: Board, now: datetime, demands: Demands = NO_DEMANDS
-) -> Lane:
-    """The lane of a request. What was asked before is found by its likeness, without working the needs out again."""
+) -> tuple[Lane, Asked]:
+    """The lane of a request, and what it asks for. What was asked before is found by its likeness, without working the
+    needs out again.
+    """
     likeness = likeness_of(request, features, board.policy, demands)
-    lane = board.alike.get(likeness)
-    if lane is None:
+    found = board.alike.get(likeness)
+    if found is None:
         check_names(request, board)
-        lane = board.lane(board.needs(request, features, now, demands))
-        board.remember(likeness, lane)
-    return lane
+        found = board.remember(likeness, board.lane(board.needs(request, features, now, demands)))
+    return found
 
 
 def check_names(request: RoutingRequest, board: Board) -> None:
@@ -130,9 +132,10 @@ def check_names(request: RoutingRequest, board: Board) -> None:
 
 
 def _refuse(
-    board: Board, lane: Lane, terms: Terms, features: Features, *, strategy: str, decision_id: str, now: datetime
+    board: Board, grounds: Grounds, features: Features, *, strategy: str, decision_id: str, now: datetime
 ) -> Infeasible:
     """The typed answer when nobody may serve: what binds, and who missed it by least."""
+    lane, terms, _ = grounds
     nearest = nearest_miss(lane, terms)
     return Infeasible(
         decision_id=decision_id,
@@ -145,6 +148,7 @@ def _refuse(
         created_at=now,
         policy_version=board.policy.version,
         registry_digest=board.columns.digest,
+        basis=grounds,
     )
 
 

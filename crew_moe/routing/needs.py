@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container
 from datetime import datetime
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.expert import Capability, Tier
@@ -50,8 +50,9 @@ class Needs(NamedTuple):
     owner: str | None = None
 
 
-# What decides the needs of a request beside its text and its sizes.
-ASKED: Final = itemgetter(
+Asked = tuple[Any, ...]
+
+ASKED_FIELDS: Final = (
     "requires",
     "min_quality",
     "max_latency_ms",
@@ -67,8 +68,10 @@ ASKED: Final = itemgetter(
     "tenant",
     "strategy",
 )
+"""What decides the needs of a request beside its text and its sizes."""
+ASKED: Final = itemgetter(*ASKED_FIELDS)
 
-Likeness = tuple[object, ...]
+Likeness = tuple[Any, ...]
 
 
 class Terms(NamedTuple):
@@ -126,7 +129,9 @@ def needs_of(
 
 
 def likeness_of(request: RoutingRequest, features: Features, policy: Policy, demands: Demands = NO_DEMANDS) -> Likeness:
-    """Key under which requests have the same needs: cheaper to make than the needs themselves."""
+    """Key under which requests have the same needs: cheaper to make than the needs themselves. What was asked comes
+    first in it.
+    """
     return (
         ASKED(request.__dict__),
         features.task_type,

@@ -17,16 +17,15 @@ import numpy as np
 from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.digest import digest
-from crew_moe.domain.features import Features
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.request import RoutingRequest
-from crew_moe.domain.task import Modality, Risk, TaskType, Urgency
 from crew_moe.ports import StrategyContext
 from crew_moe.routing.choice import Choice, choose_by, choose_highest
 from crew_moe.routing.cost import Prices
 from crew_moe.routing.lane import TIERS, Figures, Lane, Roster
-from crew_moe.routing.needs import Terms
-from crew_moe.routing.ruling import Ruling
+from crew_moe.routing.needs import Asked, Terms
+from crew_moe.routing.redeciding import asked_row, features_of, scene_row
+from crew_moe.routing.ruling import Grounds, Ruling
 from crew_moe.routing.sharing import Sharing, repeated
 
 SCHEMA_VERSION: Final = 1
@@ -57,13 +56,18 @@ class LogEntry:
     text_digest: bytes
     identity: Identity
     key: bytes
+    own: Asked | None = None
 
     def __call__(self) -> dict[str, Any]:
-        return row_of(self.decision, self.text_digest, self.identity, self.key)
+        return row_of(self.decision, self.text_digest, self.identity, self.key, self.own)
 
 
-def row_of(decision: Decision | Infeasible, text_digest: bytes, identity: Identity, key: bytes) -> dict[str, Any]:
-    """The JSON-ready row of one decision; identity fields go in as commitments."""
+def row_of(
+    decision: Decision | Infeasible, text_digest: bytes, identity: Identity, key: bytes, own: Asked | None = None
+) -> dict[str, Any]:
+    """The JSON-ready row of one decision; identity fields go in as commitments. `own` is what the request asked for
+    beside what it has in common with others, as redeciding.beside tells it.
+    """
     head = {
         "kind": "decision",
         "schema_version": SCHEMA_VERSION,
@@ -74,18 +78,29 @@ def row_of(decision: Decision | Infeasible, text_digest: bytes, identity: Identi
     }
     if isinstance(decision, Decision) and isinstance(decision.basis, Sharing):
         return {**head, **decision.basis.row}
-    if isinstance(decision, Infeasible) or not isinstance(decision.basis, Ruling):
+    if isinstance(decision.basis, Grounds):
+        return {**head, **_again(decision.basis, own)}
+    if not isinstance(decision.basis, Ruling):
         return head
     ruling = decision.basis
     return {
         **head,
+        **_again(ruling, own),
         "seed": ruling.seed,
         "reason": ruling.reason,
         "asked_tier": _asked_tier(ruling.lane),
-        "demands": demands_row(ruling.lane.needs.demands),
-        "sizes": ruling.terms._asdict(),
         "figures": figures_row(ruling.lane.figures),
         "roster": ruling.lane.roster._asdict(),
+    }
+
+
+def _again(grounds: Ruling | Grounds, own: Asked | None) -> dict[str, Any]:
+    """What making the decision again under another policy needs."""
+    return {
+        "demands": demands_row(grounds.lane.needs.demands),
+        "sizes": grounds.terms._asdict(),
+        "asked": asked_row(grounds.asked, own, grounds.terms.budget_nano),
+        "scene": scene_row(grounds.lane.scene),
     }
 
 
@@ -151,12 +166,8 @@ def _roster(row: Mapping[str, Any]) -> Roster:
 
 def _context(row: Mapping[str, Any], policy: Policy) -> StrategyContext:
     """What the strategy saw."""
-    raw = dict(row["features"])
-    raw["inferred"] = tuple((name, confidence) for name, confidence in raw["inferred"])
-    for name, vocabulary in (("task_type", TaskType), ("modality", Modality), ("risk", Risk), ("urgency", Urgency)):
-        raw[name] = vocabulary(raw[name])
     now = datetime.fromisoformat(row["created_at"])
-    return StrategyContext(features=Features(**raw), policy=policy, tier=row["asked_tier"], now=now)
+    return StrategyContext(features=features_of(row), policy=policy, tier=row["asked_tier"], now=now)
 
 
 def _asked_tier(lane: Lane) -> str | None:

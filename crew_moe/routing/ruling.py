@@ -15,7 +15,7 @@ from crew_moe.routing.cost import cost_range
 from crew_moe.routing.explain import rationale
 from crew_moe.routing.fallbacks import choose_fallbacks
 from crew_moe.routing.lane import Field, Lane
-from crew_moe.routing.needs import Terms
+from crew_moe.routing.needs import Asked, Terms
 from crew_moe.routing.rejections import rejections
 from crew_moe.routing.scoring import factor_points
 from crew_moe.routing.slate import Slate, fitting
@@ -23,10 +23,20 @@ from crew_moe.routing.slate import Slate, fitting
 CLEAR_LEAD: Final = 10.0  # points
 
 
+class Grounds(NamedTuple):
+    """What a refusal was made from."""
+
+    lane: Lane
+    terms: Terms
+    asked: Asked
+
+
 class Ruling(NamedTuple):
     """Implements domain.decision.Basis. `position` is the chosen member of the lane, `reason` a word of the strategy's.
 
-    `fallbacks_asked` is the user's own list, None when there is none."""
+    `fallbacks_asked` is the user's own list, None when there is none. `asked` is what the first request of this kind
+    asked for, as all others of its kind did.
+    """
 
     lane: Lane
     features: Features
@@ -36,6 +46,7 @@ class Ruling(NamedTuple):
     seed: int | None
     fallbacks_asked: tuple[str, ...] | None
     group: Group | None
+    asked: Asked
 
     @property
     def field(self) -> Field:
