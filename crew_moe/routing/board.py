@@ -150,7 +150,8 @@ def board_of(
     live: bool = False,
     without_credentials: frozenset[str] = frozenset(),
 ) -> Board:
-    """Lay out registry, policy and snapshot for deciding."""
+    """Lay out registry, policy and snapshot for deciding; services that the snapshot knows join the registry."""
+    registry = registry.serving(snapshot.services)
     return Board(
         registry=registry,
         policy=policy,

@@ -34,7 +34,7 @@ def misses_of(lane: Lane, terms: Terms) -> Mapping[int, Sequence[Miss]]:
 def turned_away(lane: Lane, terms: Terms) -> Sequence[tuple[str, int]]:
     """How many experts each rule turned away, most first: the counts of `rejections`, without their sentences."""
     settled, rows = lane.census
-    counts = dict(settled)
+    counts = {rule: count for rule, count in settled.items() if rule != TENANT}
     inputs, outputs, needed = terms.input_tokens, terms.output_tokens, terms.input_tokens + terms.output_tokens
     limit = INFINITY if terms.budget_nano is None else terms.budget_nano / (1.0 + lane.scene.policy.cost.spread)
     for row in rows:
