@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -89,6 +90,26 @@ def metrics_folder() -> Path | None:
     """Where processes that answer as one keep their metrics; named as Prometheus' own library reads it."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "").strip()
     return Path(folder) if folder else None
+
+
+class Traces(StrEnum):
+    """What the environment says of traces, by OpenTelemetry's own names."""
+
+    OFF = "off"
+    EXPORTED = "exported"
+    AS_SET_UP = "as set up"
+
+
+def traces_wanted() -> Traces:
+    """EXPORTED where an OTLP endpoint is named, AS_SET_UP where nothing is: a program may have set up its own."""
+    told = {name: os.environ.get(f"OTEL_{name}", "").strip() for name in _TRACES}
+    if told["SDK_DISABLED"].lower() == "true" or told["TRACES_EXPORTER"].lower() == "none":
+        return Traces.OFF
+    named = told["EXPORTER_OTLP_ENDPOINT"] or told["EXPORTER_OTLP_TRACES_ENDPOINT"]
+    return Traces.EXPORTED if named else Traces.AS_SET_UP
+
+
+_TRACES: Final = ("SDK_DISABLED", "TRACES_EXPORTER", "EXPORTER_OTLP_ENDPOINT", "EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 def api_key(expert: Expert) -> str | None:

@@ -21,6 +21,7 @@ from crew_moe.execution.rate_headers import limits_told
 from crew_moe.execution.reply import parse_reply
 from crew_moe.execution.wire import Exchange, Wire
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
+from crew_moe.telemetry.passing import passed_on
 
 T = TypeVar("T")
 
@@ -98,7 +99,7 @@ class OpenAIClient:
             raise CallFailed(ErrorClass.NOT_FOUND, "the expert has no base URL", sent=False)
         exchange = self._wire.exchange(
             f"{base_url.rstrip('/')}/chat/completions",
-            headers=_headers(key),
+            headers={**_headers(key), **passed_on()},
             content=_content(expert, request, stream=stream),
             deadline=time.monotonic() + timeout_s,
         )

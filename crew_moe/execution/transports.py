@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 
 from crew_moe.domain.expert import Expert, Transport
@@ -26,10 +26,15 @@ class Transports:
     def __init__(self, clients: dict[Transport, LLMClient] | None = None, *, services: LLMClient | None = None) -> None:
         self._services = services
         self._clients: dict[Transport, LLMClient] = {Transport.EXTRACTIVE: ExtractiveClient(), **(clients or {})}
+        self._way: Callable[[LLMClient], LLMClient] | None = None
 
     def register(self, transport: Transport, client: LLMClient) -> None:
         """Let `client` serve all experts of this transport; it takes the place of an earlier one."""
         self._clients[transport] = client
+
+    def reached_by(self, way: Callable[[LLMClient], LLMClient]) -> None:
+        """From now on every client is reached through what `way` makes of it."""
+        self._way = way
 
     def call(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:
         return self._for(expert).call(expert, request, timeout_s=timeout_s)
@@ -52,7 +57,7 @@ class Transports:
         if client is None:
             told = f"no client for the transport '{expert.transport}' in this process"
             raise CallFailed(ErrorClass.SKIPPED, told, sent=False)
-        return client
+        return client if self._way is None else self._way(client)
 
 
 class ExtractiveClient:

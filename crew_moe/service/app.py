@@ -139,7 +139,7 @@ class Observed:
             finally:
                 seconds, route = time.perf_counter() - began, _template(scope)
                 metrics.served(route, scope["method"], status, seconds)
-                span.answered(status)
+                span.answered(status, route)
                 ms = round(seconds * 1000, 3)
                 self._log.emit("request", route=route, method=scope["method"], status=status, ms=ms)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from crew_moe.execution.traced import TracedClient
 from crew_moe.execution.turnstile import meter_key
 from crew_moe.ports import Feed, Watcher
 from crew_moe.router import Router
@@ -39,17 +40,20 @@ class Telemetry:
 
     @property
     def watchers(self) -> tuple[Watcher, ...]:
-        return (self.lookout,)
+        return (self.lookout, self.tracing) if self.tracing.on else (self.lookout,)
 
-    def bind(self, router: Router, *, routes: Iterable[str] = ()) -> None:
-        """What metrics look up is this router's; `routes` are the templates of an app's paths."""
+    def bind(self, router: Router) -> None:
+        """What metrics look up is this router's, and its calls are traced."""
         self.reporter.key = router.log_key
-        self.metrics.bind(self._sources(router), routes=routes)
+        self.metrics.bind(self._sources(router))
+        if self.tracing.on:
+            router.executor.client.reached_by(lambda client: TracedClient(client, self.tracing))
 
     def close(self) -> None:
         """Count and publish what has happened, and end all subscriptions; idempotent."""
         self.lookout.close()
         self.feed.close()
+        self.tracing.close()
 
     def _sources(self, router: Router) -> Sources:
         limited = [expert for expert in router.registry if expert.limits.known]

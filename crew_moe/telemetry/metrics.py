@@ -7,7 +7,7 @@ first of them starts, empty, and whoever starts them says `mark_dead` of one tha
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric as Family
 
 MAX_EXPECTED: Final = 4096
+MAX_ROUTES: Final = 200
 INFERRED: Final = "inferred"
 FEEDBACK: Final = frozenset({"success", "partial", "failure"})
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
@@ -52,15 +53,14 @@ class Metrics:
         self._children: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._expected: OrderedDict[str, Decision] = OrderedDict()
         self._catch_up: Callable[[], None] = _nothing
-        self._routes: frozenset[str] = frozenset()
+        self._routes: set[str] = set()
         self._showing = Lock()
         self.content_type = str(self._client.CONTENT_TYPE_LATEST)
         self.bind(sources or Sources())
 
-    def bind(self, sources: Sources, *, routes: Iterable[str] = ()) -> None:
-        """What is looked up from now on, and the templates that may stand as labels; before the first request."""
+    def bind(self, sources: Sources) -> None:
+        """What is looked up from now on; before the first request."""
         self._sources = sources
-        self._routes = frozenset(routes) or self._routes
 
     def catch_up_by(self, flush: Callable[[], None]) -> None:
         """What is called before anything is shown, so that nothing that has happened is missing."""
@@ -73,15 +73,15 @@ class Metrics:
         self._child("crew_moe_http_in_flight").inc()
 
     def served(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Its answer has gone. `route` is a template, never a path."""
-        route = _known(route, self._routes)
+        """Its answer has gone. `route` is the template of the path that answered, never a path; empty: none did."""
+        route = self._route(route)
         self._child("crew_moe_http_in_flight").dec()
         self._child("crew_moe_http_requests_total", route, _known(method, METHODS), str(int(status))).inc()
         self._child("crew_moe_http_request_seconds", route).observe(seconds)
 
     def limited(self, route: str) -> None:
         """A request came too soon after others of its caller."""
-        self._child("crew_moe_rate_limited_total", _known(route, self._routes)).inc()
+        self._child("crew_moe_rate_limited_total", self._route(route)).inc()
 
     def refused_caller(self, code: str) -> None:
         """A caller was not let in."""
@@ -247,6 +247,12 @@ class Metrics:
             child = self._children[name, labels] = family.labels(*labels) if labels else family
         return child
 
+    def _route(self, template: str) -> str:
+        """As many templates as an app may have; whoever passes paths after all does no harm beyond that."""
+        if len(self._routes) < MAX_ROUTES and template:
+            self._routes.add(template)
+        return _known(template, self._routes)
+
     def _expert(self, expert_id: str) -> str:
         return _known(expert_id, self._sources.experts)
 
@@ -276,7 +282,7 @@ def _add(counts: Counts, name: str, labels: tuple[str, ...], amount: float) -> N
         counts[name, labels] += amount  # type: ignore[assignment]  # a Counter adds up floats as well
 
 
-def _known(value: str, allowed: frozenset[str]) -> str:
+def _known(value: str, allowed: Collection[str]) -> str:
     return value if value in allowed else OTHER
 
 

@@ -19,7 +19,7 @@ from crew_moe.sim import Simulation, simulate
 from crew_moe.surface.telemetry import Telemetry
 from crew_moe.telemetry.events import Recorder
 from crew_moe.telemetry.metric_table import METRICS, OTHER
-from crew_moe.telemetry.metrics import Metrics
+from crew_moe.telemetry.metrics import MAX_ROUTES, Metrics
 from crew_moe.telemetry.sources import MAX_SCOPES, Sources
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -38,7 +38,7 @@ def served() -> Iterator[Served]:
             state=":memory:", base_url=sim.base_url, sink=Recorder(), watchers=telemetry.watchers
         ) as router,
     ):
-        telemetry.bind(router, routes=("/api/v1/route", "/api/v1/decisions/{id}"))
+        telemetry.bind(router)
         yield router, telemetry.metrics, sim
         telemetry.close()
 
@@ -153,29 +153,37 @@ def test_store_that_is_lost_is_said_and_costs_nothing_else() -> None:
 
 def test_requests_are_counted_by_template(served: Served) -> None:
     _, metrics, _ = served
-    for route, method in (("/api/v1/route", "POST"), ("/api/v1/decisions/d-17", "GET"), ("/etc/passwd", "BREW")):
+    for route, method in (("/api/v1/decisions/{id}", "GET"), ("", "GET"), ("", "BREW")):
         metrics.begun()
         metrics.served(route, method, 200, 0.004)
     metrics.begun()
 
     assert values(metrics, "crew_moe_http_requests_total") == {
-        ("POST", "/api/v1/route", "200"): 1.0,
+        ("GET", "/api/v1/decisions/{id}", "200"): 1.0,
         ("GET", OTHER, "200"): 1.0,
         (OTHER, OTHER, "200"): 1.0,
     }
     assert total(metrics, "crew_moe_http_in_flight") == 1
 
 
+def test_only_so_many_routes_stand_as_labels(served: Served) -> None:
+    _, metrics, _ = served
+    for number in range(MAX_ROUTES + 50):
+        metrics.limited(f"/{number}")
+
+    assert len(values(metrics, "crew_moe_rate_limited_total")) == MAX_ROUTES + 1
+    assert values(metrics, "crew_moe_rate_limited_total")[OTHER,] == 50.0
+
+
 def test_labels_stay_bounded_whatever_happens(served: Served) -> None:
     router, metrics, _ = served
     for number in range(50):
-        metrics.limited(f"/{number}")
         metrics.refused_caller(f"because of {number}")
         metrics.read([Noted("gate_verdict", {"ruling": f"maybe {number}"}, NOW)])
         metrics.read([Noted("expert_switched", {"error": f"error {number}"}, NOW)])
         router.feedback(Feedback(decision_id=router.decide(REQUEST).decision_id, source=f"s{number}", quality=0.5))
 
-    names = ("rate_limited", "callers_refused", "gate_verdicts", "fallbacks", "feedback")
+    names = ("callers_refused", "gate_verdicts", "fallbacks", "feedback")
     assert all(values(metrics, f"crew_moe_{name}_total") == {(OTHER,): 50.0} for name in names)
 
 
