@@ -17,11 +17,6 @@ from crew_moe.state.breaker import admits, expert_key, provider_key
 
 CLOSED: Final = Breaker()
 NO_BREAKERS: Final[Mapping[str, Breaker]] = {}
-EVENTS: Final[Mapping[Circuit, str]] = {
-    Circuit.OPEN: "circuit_open",
-    Circuit.HALF_OPEN: "circuit_half_open",
-    Circuit.CLOSED: "circuit_closed",
-}
 
 
 class LastKnown(Protocol):
@@ -48,7 +43,13 @@ class Changes:
         if after.state is self._before(key, breakers):
             return
         self._told[key] = (breakers, after.state)
-        self._sink.emit(EVENTS[after.state], key=key, until=after.until, failures=after.failures)
+        match after.state:
+            case Circuit.OPEN:
+                self._sink.emit("circuit_open", key=key, until=after.until, failures=after.failures)
+            case Circuit.HALF_OPEN:
+                self._sink.emit("circuit_half_open", key=key)
+            case Circuit.CLOSED:
+                self._sink.emit("circuit_closed", key=key)
 
     def admitted(self, key: str) -> None:
         """A call may pass; one that was open lends a probe."""
