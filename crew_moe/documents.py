@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,7 +88,11 @@ def as_text(raw: bytes, file: str) -> str:
 
 def read_yaml(path: Path) -> Any:
     """The document in `path` (YAML, of which JSON is a part); raises ConfigError with file and line."""
-    text = read_text(path)
+    return parse_yaml(read_text(path), str(path))
+
+
+def parse_yaml(text: str, file: str) -> Any:
+    """The document in `text`, which errors say stands in `file`."""
     try:
         # The loader is a SafeLoader: it builds plain values only.
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - it is a SafeLoader
@@ -97,17 +102,21 @@ def read_yaml(path: Path) -> Any:
         key = f"line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
     except (yaml.YAMLError, RecursionError, ValueError):
         problem, key = "is no YAML", ""
-    raise ConfigError(problem, file=str(path), key=key)
+    raise ConfigError(problem, file=file, key=key)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """A document whose top is a mapping with string keys."""
-    document = read_yaml(path)
+    return as_mapping(read_yaml(path), str(path))
+
+
+def as_mapping(document: Any, file: str) -> dict[str, Any]:
+    """The document itself, empty where there is none; raises ConfigError where it is no mapping with string keys."""
     if document is None:
         return {}
-    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        raise ConfigError("the top of the file must be a mapping with names as keys", file=str(path))
-    return document
+    if not isinstance(document, Mapping) or not all(isinstance(key, str) for key in document):
+        raise ConfigError("the top of the file must be a mapping with names as keys", file=file)
+    return dict(document)
 
 
 def _siblings(path: Path) -> tuple[str, ...]:

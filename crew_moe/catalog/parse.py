@@ -17,7 +17,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def parse_layers(files: Sequence[Path], model: type[Model]) -> Model:
     """Read `files` from lowest to highest precedence, merge them key by key, validate the whole."""
-    documents = [(file, read_mapping(file)) for file in files]
+    return parse_documents([(file, read_mapping(file)) for file in files], model)
+
+
+def parse_documents(documents: Sequence[tuple[Path, Mapping[str, Any]]], model: type[Model]) -> Model:
+    """As `parse_layers`, of documents that were read before, each with the name that errors call it by."""
     merged: dict[str, Any] = {}
     for _, document in documents:
         merged = merge(merged, document)

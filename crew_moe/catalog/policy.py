@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from crew_moe.catalog.access import access_rules, read_policies
 from crew_moe.catalog.locate import layers
-from crew_moe.catalog.parse import parse_layers
+from crew_moe.catalog.parse import parse_documents, parse_layers
 from crew_moe.catalog.schema import (
     BudgetsEntry,
     ConcernEntry,
@@ -20,6 +21,8 @@ from crew_moe.catalog.schema import (
     ScreeningEntry,
     TaskEntry,
 )
+from crew_moe.documents import as_mapping, parse_yaml, read_mapping
+from crew_moe.domain.access import PolicyText
 from crew_moe.domain.budget import BudgetPolicy, BudgetRule
 from crew_moe.domain.digest import digest
 from crew_moe.domain.money import to_nano
@@ -45,6 +48,7 @@ from crew_moe.domain.task import TaskPreference, TaskType
 from crew_moe.errors import ConfigError, InvalidInput
 
 FILE = "policy.yaml"
+CANDIDATE = "the candidate"
 
 
 def load_policy(config: Path | None, registry: Registry, strategies: Iterable[str]) -> Policy:
@@ -53,9 +57,31 @@ def load_policy(config: Path | None, registry: Registry, strategies: Iterable[st
     Every expert that it names must stand in `registry`, its strategy among `strategies`. Raises ConfigError.
     """
     files = layers(FILE, config)
-    parsed = parse_layers(files, PolicyFile)
-    _check(parsed, registry, tuple(strategies), str(files[-1]))
-    cedar = read_policies(config)
+    return _policy(parse_layers(files, PolicyFile), read_policies(config), registry, strategies, str(files[-1]))
+
+
+def read_policy(
+    document: str | Mapping[str, Any],
+    registry: Registry,
+    strategies: Iterable[str],
+    *,
+    cedar: tuple[PolicyText, ...] = (),
+) -> Policy:
+    """As `load_policy`, with YAML text or a mapping in the place of a folder's policy.yaml, and these Cedar policies.
+
+    Raises ConfigError, in which the document is called CANDIDATE.
+    """
+    parsed_text = parse_yaml(document, CANDIDATE) if isinstance(document, str) else document
+    document = as_mapping(parsed_text, CANDIDATE)
+    (packaged,) = layers(FILE, None)
+    parsed = parse_documents([(packaged, read_mapping(packaged)), (Path(CANDIDATE), document)], PolicyFile)
+    return _policy(parsed, cedar, registry, strategies, CANDIDATE)
+
+
+def _policy(
+    parsed: PolicyFile, cedar: tuple[PolicyText, ...], registry: Registry, strategies: Iterable[str], file: str
+) -> Policy:
+    _check(parsed, registry, tuple(strategies), file)
     content = [parsed.model_dump_json(), *(part for policy in cedar for part in (policy.name, policy.text))]
     version = digest("\0".join(content), size=6).hex()
     return Policy(
@@ -74,9 +100,9 @@ def load_policy(config: Path | None, registry: Registry, strategies: Iterable[st
         tasks={task_type: _task(entry) for task_type, entry in parsed.tasks.items()},
         rules=tuple(_rule(entry) for entry in parsed.rules),
         profiles={profile_id: _profile(profile_id, entry) for profile_id, entry in parsed.profiles.items()},
-        access=access_rules(parsed.access, registry, str(files[-1])),
+        access=access_rules(parsed.access, registry, file),
         cedar=cedar,
-        budgets=_budgets(parsed.budgets, str(files[-1])),
+        budgets=_budgets(parsed.budgets, file),
         screening=_screening(parsed.screening),
         gate=parsed.gate,
     )

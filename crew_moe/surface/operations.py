@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crew_moe.auth.caller import Caller
+from crew_moe.catalog.policy import read_policy
 from crew_moe.domain.budget import ScopeKind, ScopeStatus
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.outcome import Feedback, Outcome
@@ -18,14 +20,20 @@ from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.scope import scope_of, written_scope
 from crew_moe.domain.service import Registration, Service
 from crew_moe.domain.snapshot import Pin
+from crew_moe.domain.task import TaskType
 from crew_moe.errors import InvalidRequest, UnknownDecision, UnknownExpert
 from crew_moe.explanation import Explanation
+from crew_moe.gating.past import Names
 from crew_moe.router import Router
 from crew_moe.routing.balance import Rebalance
 from crew_moe.routing.batch import Decisions
 from crew_moe.routing.record import commitments
 from crew_moe.routing.reports import ExpertHealth
 from crew_moe.routing.sharing import Wanted as Work
+from crew_moe.settings import read_settings
+from crew_moe.simulation import DEFAULT_DECISIONS, MAX_DECISIONS, PolicyTrial, newest, simulate
+from crew_moe.state.memory.log import MemoryLog
+from crew_moe.strategies import STRATEGIES
 from crew_moe.surface.experts import ExpertRow, Wanted, expert_rows
 from crew_moe.surface.page import DEFAULT_LIMIT, Page, page_of
 
@@ -148,6 +156,29 @@ class Operations:
     async def aproxy(self, caller: Caller, service_id: str, data: Any, *, decision: Decision | None = None) -> Proxied:
         """As `proxy`, on an event loop."""
         return await self.router.services.aproxy(service_id, data, decision=decision, principal=caller.acting)
+
+    def simulate(
+        self,
+        caller: Caller,
+        candidate: str | Mapping[str, Any],
+        *,
+        decisions: int = DEFAULT_DECISIONS,
+        task_type: str | None = None,
+    ) -> PolicyTrial:
+        """The newest decisions of the caller's tenant, made again under a candidate for policy.yaml.
+
+        Raises ConfigError, which names the key that is wrong in the candidate, and InvalidRequest.
+        """
+        if not 1 <= decisions <= MAX_DECISIONS:
+            raise InvalidRequest(f"must be from 1 to {MAX_DECISIONS}", where="decisions")
+        if task_type is not None and task_type not in set(TaskType):
+            raise InvalidRequest("is no task type", where="task_type", value=task_type, allowed=list(TaskType))
+        router = self.router
+        catalogue = router.registry.serving(())  # a policy names no services, of which some are nobody else's business
+        policy = read_policy(candidate, catalogue, STRATEGIES, cedar=router.policy.cedar)
+        rows = newest(router.log, decisions, task_type=task_type, sees=partial(self.may_see, caller))
+        names = Names(key=router.log_key, lasting=bool(read_settings().log_key) or isinstance(router.log, MemoryLog))
+        return simulate(rows, policy, current=router.policy, registry=router.registry, names=names)
 
     def may_see(self, caller: Caller, row: Mapping[str, Any]) -> bool:
         """Whether a row of the decision log is the caller's business."""
