@@ -4,8 +4,10 @@
      +- InvalidInput            something given was wrong (exit code 2); carries what, where, allowed, closest
      |   +- ConfigError         ... in a file
      |   +- InvalidRequest      ... in a request, an outcome or a feedback
+     |   |   +- NotServed        ... a feedback on a decision that nobody served
      |   +- UnknownExpert       ... an expert id that the registry does not hold
      |   +- UnknownDecision     ... a decision id that the log does not hold
+     |   +- UnknownCursor       ... a cursor that no page of a list gave
      |   +- UnknownReservation  ... a reservation id that the ledger does not hold
      |   +- UnknownService      ... a service id that nobody registered
      |   +- ServiceConflict     ... a service id that is somebody else's
@@ -90,6 +92,21 @@ class UnknownDecision(InvalidInput):
     def __init__(self, decision_id: str) -> None:
         self.decision_id = decision_id
         super().__init__(f"unknown decision '{decision_id}'")
+
+
+class UnknownCursor(InvalidInput):
+    """No page of a list gave this cursor."""
+
+    def __init__(self) -> None:
+        super().__init__("no page gave this cursor", where="cursor", allowed=("next_cursor of the page before",))
+
+
+class NotServed(InvalidRequest):
+    """There is no answer that could be judged: no expert served this decision."""
+
+    def __init__(self, decision_id: str) -> None:
+        self.decision_id = decision_id
+        super().__init__("nobody served this decision: there is no answer to judge", where="decision_id")
 
 
 class UnknownReservation(InvalidInput):

@@ -12,7 +12,7 @@ from crew_moe.domain.outcome import Attempt, Feedback, Outcome, Sample
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.scope import tenant_of
 from crew_moe.domain.snapshot import Breaker
-from crew_moe.errors import InvalidRequest, StateError, UnknownDecision
+from crew_moe.errors import NotServed, StateError, UnknownDecision
 from crew_moe.execution.circuits import Changes
 from crew_moe.execution.trail import REACTIONS, Blame
 from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
@@ -112,13 +112,13 @@ class Outcomes:
     def feedback(self, feedback: Feedback) -> bool:
         """Take a judgement of the answer; its quality moves the record of who served. False if known already.
 
-        Raises InvalidRequest where nobody did: there is no answer to judge.
+        Raises NotServed where nobody did: there is no answer to judge.
         """
         row = self.decision(feedback.decision_id)
         served = [entry["expert_id"] for entry in self.served(feedback.decision_id) if entry["success"]]
         expert_id = served[-1] if served else row.get("expert_id")
         if expert_id is None:
-            raise InvalidRequest("nobody served this decision: there is no answer to judge", where="decision_id")
+            raise NotServed(feedback.decision_id)
         sample = Sample(
             expert_id=expert_id,
             task_type=row["task_type"],

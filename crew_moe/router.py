@@ -313,7 +313,7 @@ class Router:
     def feedback(self, feedback: Feedback) -> bool:
         """Take a judgement of the answer; False when this source judged this decision before.
 
-        Raises UnknownDecision, and InvalidRequest where nobody answered.
+        Raises UnknownDecision, and NotServed where nobody answered.
         """
         return self.outcomes.feedback(feedback)
 

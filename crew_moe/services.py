@@ -193,7 +193,7 @@ class Services:
         mine = [one for one in self._state.services() if owner is None or one.tenant == owner]
         types = sorted({one.service_type for one in mine})
         if service_type is not None and service_type not in types:
-            raise InvalidRequest("no service of this type is registered", where="service_type", allowed=types)
+            raise UnknownService(service_type, types)
         chosen = [one for one in mine if service_type in (None, one.service_type)]
         healthy = self._calls.check(chosen)
         self._boards.refresh(force=True)

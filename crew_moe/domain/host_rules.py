@@ -142,13 +142,13 @@ def _host_of(url: str, where: str) -> str:
     except ValueError:
         parts = port = host = None
     if parts is None or parts.scheme not in SCHEMES or not host or port == 0 or parts.netloc.endswith(":"):
-        raise InvalidInput(
+        raise HostNotAllowed(
             "is no plain address", where=where, allowed=("https://host:port/path", "http://host:port/path")
         )
     if "@" in parts.netloc:
-        raise InvalidInput("an address must not hold a user or a password", where=where)
+        raise HostNotAllowed("an address must not hold a user or a password", where=where)
     if "?" in url or "#" in url:
-        raise InvalidInput("an address must not have a query or a fragment", where=where)
+        raise HostNotAllowed("an address must not have a query or a fragment", where=where)
     return host.removesuffix(".")
 
 

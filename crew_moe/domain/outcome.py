@@ -8,10 +8,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from crew_moe.domain.complaint import complaint
-from crew_moe.domain.request import Name, Tokens, Unit, Usd
+from crew_moe.domain.request import Name, Tokens, Unit, Usd, Whole
 from crew_moe.domain.usage import Usage
 from crew_moe.domain.word import Word
 from crew_moe.errors import InvalidRequest
@@ -122,9 +122,9 @@ class Outcome(_Reported):
 
     decision_id: Name
     expert_id: Name
-    success: bool
-    attempt: Annotated[int, Field(ge=1, le=1000)] = 1
-    latency_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    success: StrictBool
+    attempt: Annotated[int, Field(ge=1, le=1000, strict=True), Whole] = 1
+    latency_ms: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     cost_usd: Usd | None = None
@@ -144,9 +144,9 @@ class Feedback(_Reported):
     source: Name
     outcome: Literal["success", "partial", "failure"] | None = None
     quality: Unit | None = None
-    rating: Annotated[int, Field(ge=1, le=5)] | None = None
-    pr_merged: bool | None = None
-    pr_reverted: bool | None = None
+    rating: Annotated[int, Field(ge=1, le=5, strict=True), Whole] | None = None
+    pr_merged: StrictBool | None = None
+    pr_reverted: StrictBool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

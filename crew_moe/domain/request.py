@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, WithJsonSchema
 
 from crew_moe.domain.complaint import complaint
 from crew_moe.domain.expert import Capability, Tier
@@ -19,15 +19,17 @@ MAX_TOKENS: Final = 100_000_000
 USD_SCHEMA: Final = {
     "anyOf": [
         {"type": "number", "minimum": 0, "maximum": int(MAX_USD)},
-        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"},
+        {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]+)?$"},
     ]
 }
 
 Usd = Annotated[Decimal, BeforeValidator(parse_usd), WithJsonSchema(USD_SCHEMA)]
 # Strict: YAML reads `yes` as true, and a quality of true would be 1.
 Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False, strict=True)]
-Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS, strict=True)]
-MaxTokens = Annotated[int, Field(gt=0, le=MAX_TOKENS, strict=True)]
+# JSON knows no difference between 3 and 3.0; what else is no whole number is told.
+Whole = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
+Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS, strict=True), Whole]
+MaxTokens = Annotated[int, Field(gt=0, le=MAX_TOKENS, strict=True), Whole]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -37,7 +39,7 @@ class Parallel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    experts: Annotated[int, Field(ge=2, le=8, strict=True)] = 3
+    experts: Annotated[int, Field(ge=2, le=8, strict=True), Whole] = 3
     consensus: Literal["judge", "quality_weighted", "voting", "first_success"] = "judge"
 
 
@@ -81,8 +83,8 @@ class RoutingRequest(BaseModel):
     pin: Name | None = None
     fallbacks: tuple[Name, ...] | None = None
     parallel: Parallel | Literal["auto"] | bool | None = None
-    critical: bool = False
-    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] | None = None
+    critical: StrictBool = False
+    seed: Annotated[int, Field(ge=0, strict=True), Whole] | None = None
 
     def __init__(self, **data: Any) -> None:
         try:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from crew_moe.domain.complaint import complaint
 from crew_moe.domain.expert import SERVICE, Capability, Expert, Parameter, Status, Tier, Transport
 from crew_moe.domain.meter import MAX_PLACES, RateLimits
-from crew_moe.domain.request import MaxTokens, Milliseconds, Name, Unit, Usd
+from crew_moe.domain.request import MaxTokens, Milliseconds, Name, Unit, Usd, Whole
 from crew_moe.domain.word import Word
 from crew_moe.errors import InvalidRequest
 
@@ -27,7 +27,7 @@ _WORD: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"
 
 ServiceId = Annotated[str, Field(pattern=_ID)]
 ServiceWord = Annotated[str, Field(pattern=_WORD)]
-Address = Annotated[str, Field(min_length=1, max_length=2000)]
+Address = Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=2000)]
 
 
 class Protocol(Word):
@@ -51,7 +51,7 @@ class Registration(BaseModel):
     service_type: ServiceWord
     endpoint: Address
     capabilities: Annotated[frozenset[ServiceWord], Field(max_length=32)] = frozenset()
-    max_capacity: Annotated[int, Field(ge=1, le=MAX_PLACES, strict=True)] = 100
+    max_capacity: Annotated[int, Field(ge=1, le=MAX_PLACES, strict=True), Whole] = 100
     health_url: Address | None = None
     protocol: Protocol = Protocol.JSON
     tenant: Name | None = None

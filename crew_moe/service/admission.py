@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -14,12 +13,6 @@ from crew_moe.service.access import CALLER
 from crew_moe.service.problem import Refused
 from crew_moe.surface.fault import Fault
 from crew_moe.surface.rates import Limited, Rates, address_key, caller_key
-
-_ERRORS: Final[Mapping[str, str]] = {
-    "missing": "invalid_request",
-    "invalid": "invalid_token",
-    "expired": "invalid_token",
-}
 
 
 class Admission:
@@ -59,7 +52,8 @@ class Admission:
             where="authorization",
             next_step="send a valid token or API key",
         )
-        return Refused(fault, {"WWW-Authenticate": f'Bearer error="{_ERRORS[found.code]}"'})
+        reason = "" if found.code == "missing" else ' error="invalid_token"'
+        return Refused(fault, {"WWW-Authenticate": f"Bearer{reason}"})
 
     async def aclose(self) -> None:
         """Give connections back."""

@@ -22,7 +22,7 @@ from crew_moe.service.catalogue import catalogue_routes
 from crew_moe.service.demo import demo_routes
 from crew_moe.service.documents import documented
 from crew_moe.service.entrance import REQUEST_ID, BodySize, Door, Hosts, RequestIds, TimeLimit, refuse
-from crew_moe.service.openai_api import chat_routes
+from crew_moe.service.openai_api.routes import chat_routes
 from crew_moe.service.options import ServiceOptions
 from crew_moe.service.overriding import overriding_routes
 from crew_moe.service.probes import OPEN_PATHS, metrics_routes, probe_routes
@@ -101,9 +101,10 @@ def make_app(parts: Parts, *, extra: APIRouter | None = None) -> FastAPI:
     if extra is not None:
         app.include_router(extra)
     app.add_api_websocket_route("/ws/routing", stream)
+    app.state.farewell = stream.close
     problems_of(app)
     app.openapi = lambda: _document(app, parts.router)  # type: ignore[method-assign]  # as FastAPI's guide has it
-    parts.telemetry.bind(parts.router, routes=_document(app, parts.router)["paths"])
+    parts.telemetry.bind(parts.router)
     _enter(app, parts, admission)
     return app
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from pydantic_core import from_json, to_json
 
 from crew_moe.domain.complaint import complaint
@@ -38,7 +38,7 @@ _COMPLEXITY: Final = {
 _SIMPLE_BELOW: Final = 1 / 3
 _COMPLEX_FROM: Final = 2 / 3
 
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 Complexity = Fraction | Literal["simple", "low", "moderate", "medium", "complex", "high"]
 
 
@@ -57,6 +57,26 @@ class Work(BaseModel):
     session_key: Name | None = None
 
 
+class RouteRequest(RoutingRequest):
+    """A RoutingRequest as it stands in a body, with a text or the type of the task that it would be inferred from.
+
+    Pydantic makes it without a call into Python, at half the price.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["task_type"], "properties": {"task_type": {"type": "string"}}},
+                {"required": ["text"], "properties": {"text": {"pattern": r"\w"}}},
+            ]
+        },
+    )
+
+    __init__ = BaseModel.__init__
+
+
 class WrappedWork(BaseModel):
     """Seed 004's body of POST /route."""
 
@@ -64,7 +84,7 @@ class WrappedWork(BaseModel):
 
     data: Work
     routing_strategy: Name | None = None
-    proxy: bool = False
+    proxy: StrictBool = False
 
 
 class Batch(BaseModel):
@@ -72,7 +92,7 @@ class Batch(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    requests: Annotated[list[RoutingRequest | Work], Field(min_length=1, max_length=MAX_BATCH)]
+    requests: Annotated[list[RouteRequest | Work], Field(min_length=1, max_length=MAX_BATCH)]
     routing_strategy: Name | None = None
 
 
@@ -86,31 +106,25 @@ class Asked:
     proxy: bool = False
 
 
-class Read(RoutingRequest):
-    """A request as it stands in a body: pydantic makes it without a call into Python, at half the price."""
-
-    __init__ = BaseModel.__init__
-
-
 class OwnBatch(BaseModel):
     """A batch of our own requests alone, the common case: read in one go."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    requests: Annotated[list[Read], Field(min_length=1, max_length=MAX_BATCH)]
+    requests: Annotated[list[RouteRequest], Field(min_length=1, max_length=MAX_BATCH)]
 
 
 def read_asked(body: bytes) -> Asked:
     """The request in a body. Raises InvalidRequest, which names the field."""
     try:
-        return Asked(request=Read.model_validate_json(body))
+        return Asked(request=RouteRequest.model_validate_json(body))
     except ValidationError as error:
         own = error
     raw = parsed(body)
     if isinstance(raw, dict) and isinstance(raw.get("data"), dict):
         wrapped = validated(WrappedWork, raw)
         return _asked(wrapped.data, wrapped.routing_strategy, proxy=wrapped.proxy)
-    raise _told(own, Read)
+    raise _told(own, RouteRequest)
 
 
 def read_batch(body: bytes) -> Sequence[Asked | RoutingRequest]:
@@ -121,12 +135,20 @@ def read_batch(body: bytes) -> Sequence[Asked | RoutingRequest]:
         own = error
     raw = parsed(body)
     rows = raw.get("requests") if isinstance(raw, dict) else None
-    if not isinstance(rows, list) or not any(isinstance(row, dict) and "type" in row for row in rows):
+    works = isinstance(rows, list) and any(isinstance(row, dict) and "type" in row for row in rows)
+    if not works and (not isinstance(raw, dict) or "routing_strategy" not in raw):
         raise _told(own, OwnBatch)
     batch = validated(Batch, raw)
-    return [
-        _asked(row, batch.routing_strategy) if isinstance(row, Work) else Asked(request=row) for row in batch.requests
-    ]
+    _check_strategy(batch.routing_strategy)
+    return [_row(row, batch.routing_strategy) for row in batch.requests]
+
+
+def _row(row: RoutingRequest | Work, strategy: str | None) -> Asked:
+    if isinstance(row, Work):
+        return _asked(row, strategy)
+    if row.strategy is None and strategy in STRATEGIES:
+        row = row.model_copy(update={"strategy": strategy})
+    return Asked(request=row)
 
 
 def read_model(model: type[Model], body: bytes) -> Model:
@@ -165,13 +187,11 @@ def _told(error: ValidationError, model: type[BaseModel]) -> InvalidRequest:
 
 def _asked(work: Work, strategy: str | None, *, proxy: bool = False) -> Asked:
     """The request that a seed's words come to."""
-    if strategy not in (None, ADAPTIVE, *STRATEGIES, *SERVICE_STRATEGIES):
-        allowed = (ADAPTIVE, *sorted(STRATEGIES), *SERVICE_STRATEGIES)
-        raise InvalidRequest("is unknown", where="routing_strategy", value=strategy, allowed=allowed)
+    _check_strategy(strategy)
     task_type = TaskType(work.type) if work.type in _TASK_TYPES else None
     request = RoutingRequest(
         task_type=task_type,
-        text=_text(work.data),
+        text=_text(work.data) or work.type,
         tier=_tier(work.complexity),
         urgency=_urgency(work.priority),
         session_key=work.session_key,
@@ -179,6 +199,12 @@ def _asked(work: Work, strategy: str | None, *, proxy: bool = False) -> Asked:
     )
     chosen = strategy if strategy in SERVICE_STRATEGIES else None
     return Asked(request=request, work=work, service_strategy=chosen, proxy=proxy)
+
+
+def _check_strategy(strategy: str | None) -> None:
+    allowed = (ADAPTIVE, *sorted(STRATEGIES), *SERVICE_STRATEGIES)
+    if strategy is not None and strategy not in allowed:
+        raise InvalidRequest("is unknown", where="routing_strategy", value=strategy, allowed=allowed)
 
 
 def wanted_of(work: Work, strategy: str | None) -> Wanted:

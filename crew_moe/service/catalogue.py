@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
-from crew_moe.auth.caller import AccessScope
+from crew_moe.auth.caller import AccessScope, Caller
 from crew_moe.domain.expert import Capability, Tier
 from crew_moe.routing.reports import ExpertHealth
 from crew_moe.service.access import API, GuardedRoute, caller_of, needs
 from crew_moe.service.views import ExpertsView, ExplanationView, HealthView, StatsView
-from crew_moe.surface.experts import Wanted, checked_fields
+from crew_moe.surface.experts import FIELDS, Wanted, checked_fields
 from crew_moe.surface.operations import Operations
 from crew_moe.surface.page import DEFAULT_LIMIT, MAX_LIMIT
 
+_FIELDS: Final[dict[str, Any]] = {"items": {"type": "string", "enum": list(FIELDS)}, "type": "array"}
 DecisionId = Annotated[str, Path(max_length=200, description="As /route gives it.")]
 
 
@@ -27,26 +28,29 @@ def catalogue_routes(operations: Operations) -> APIRouter:
     @routes.get("/experts", response_model=ExpertsView, response_model_exclude_unset=True, summary="List the experts")
     @needs(AccessScope.READ)
     async def experts(
+        request: Request,
         tier: Tier | None = None,
         provider: Annotated[str | None, Query(max_length=200)] = None,
         capability: Annotated[list[Capability] | None, Query()] = None,
         available: bool | None = None,
-        fields: Annotated[str | None, Query(max_length=500, description="Names of fields, by commas.")] = None,
+        fields: Annotated[list[str] | None, Query(json_schema_extra=_FIELDS)] = None,
         cursor: Annotated[str | None, Query(max_length=500)] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
     ) -> dict[str, Any]:
         """Experts by pages, in the order of their ids; `next_cursor` opens the next page."""
-        only = checked_fields([name.strip() for name in fields.split(",")]) if fields else ()
+        only = checked_fields(fields or ())
         wanted = Wanted(tier=tier, provider=provider, capabilities=frozenset(capability or ()), available=available)
-        page = await run_in_threadpool(operations.experts, wanted, cursor=cursor, limit=limit)
+        page = await run_in_threadpool(
+            operations.experts, wanted, cursor=cursor, limit=limit, caller=caller_of(request)
+        )
         rows = [row.as_dict(only) for row in page.rows]
         return {"experts": rows, "next_cursor": page.next_cursor, "total": page.total}
 
     @routes.get("/health", response_model=HealthView, summary="How each expert does")
     @needs(AccessScope.READ)
-    async def health() -> dict[str, Any]:
+    async def health(request: Request) -> dict[str, Any]:
         """Success rate, quality, latency, cost and breaker of every expert, and whether it can be called now."""
-        rows, figures = await run_in_threadpool(_standing, operations)
+        rows, figures = await run_in_threadpool(_standing, operations, caller_of(request))
         return {
             "status": "ok" if any(row.available for row in rows) else "degraded",
             "state": "lost" if figures["state_lost"] else "ok",
@@ -69,5 +73,5 @@ def catalogue_routes(operations: Operations) -> APIRouter:
     return routes
 
 
-def _standing(operations: Operations) -> tuple[Sequence[ExpertHealth], dict[str, Any]]:
-    return operations.health(), operations.router.stats()
+def _standing(operations: Operations, caller: Caller) -> tuple[Sequence[ExpertHealth], dict[str, Any]]:
+    return operations.health(caller=caller), operations.router.stats()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from copy import deepcopy
 from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from crew_moe.router import Router
 from crew_moe.service.bodies import ADAPTIVE
 from crew_moe.service.examples import Examples
-from crew_moe.service.problem import MEDIA_TYPE
+from crew_moe.service.problem import MEDIA_TYPE, OPENAI
 from crew_moe.services import SERVICE_STRATEGIES
 from crew_moe.strategies import STRATEGIES
 
@@ -23,6 +24,11 @@ BEARER: Final = "bearer"
 _JSON: Final = "application/json"
 _EVERYWHERE: Final = (400, 401, 403, 404, 405, 413, 421, 422, 429, 503, 504)
 _OPEN: Final = (405, 421)
+_PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": SCHEMAS.format(model=PROBLEM)}}}
+_OPENAI_ERROR: Final = {
+    _JSON: {"schema": {"type": "object", "required": ["error"], "properties": {"error": {"type": "object"}}}}
+}
+GUARDED: Final = ("/api/", OPENAI, "/metrics")
 _METHODS: Final = frozenset({"get", "post", "put", "patch", "delete"})
 _TEXT: Final = {"type": "string"}
 _MAYBE_TEXT: Final = {"type": ["string", "null"]}
@@ -49,24 +55,25 @@ _PROBLEM_SCHEMA: Final[Mapping[str, Any]] = {
 _REQUEST_ID: Final = {"X-Request-ID": {"description": "The request's id, as in the logs.", "schema": _TEXT}}
 
 
-def document(*models: type[BaseModel], examples: Examples) -> dict[str, Any]:
+def document(*models: type[BaseModel], examples: Examples, required: bool = True) -> dict[str, Any]:
     """The body of a plain endpoint: any of these models."""
-    schemas = [TypeAdapter(model).json_schema(ref_template=SCHEMAS) for model in models]
-    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-    body = {"required": True, "content": {_JSON: {"schema": schema, "examples": dict(examples)}}}
-    return {"requestBody": body}
+    named = {model.__name__: model.model_json_schema(ref_template=SCHEMAS) for model in models}
+    references = [{"$ref": SCHEMAS.format(model=name)} for name in named]
+    schema = {"$defs": named, **(references[0] if len(references) == 1 else {"anyOf": references})}
+    return {"requestBody": {"required": required, "content": {_JSON: {"schema": schema, "examples": dict(examples)}}}}
 
 
 def documented(app: FastAPI, router: Router) -> dict[str, Any]:
     """The whole document of an app over a router, whose names stand where a request may name one."""
-    whole = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    told = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    whole = deepcopy(told)  # parts of it are constants, which other apps document too
     components = whole.setdefault("components", {})
     schemas: dict[str, Any] = components.setdefault("schemas", {})
     schemas[PROBLEM] = dict(_PROBLEM_SCHEMA)
     components["securitySchemes"] = {BEARER: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT or API key"}}
     for path, operation in _operations(whole):
         _hoist(operation, schemas)
-        _tell_entrance(operation, guarded=path.startswith(("/api/", "/v1/", "/metrics")))
+        _tell_entrance(operation, guarded=path.startswith(GUARDED), openai=path.startswith(OPENAI))
     _name_names(schemas, router)
     return whole
 
@@ -79,17 +86,18 @@ def _operations(whole: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 def _hoist(operation: Mapping[str, Any], schemas: MutableMapping[str, Any]) -> None:
     """Move the definitions inside a body's schemas to where their references point."""
     content = operation.get("requestBody", {}).get("content", {}).get(_JSON, {})
-    schema = content.get("schema", {})
-    for one in (schema, *schema.get("anyOf", ())):
-        schemas.update(one.pop("$defs", {}))
+    for name, schema in content.get("schema", {}).pop("$defs", {}).items():
+        schemas.update(schema.pop("$defs", {}))
+        schemas[name] = schema
 
 
-def _tell_entrance(operation: dict[str, Any], *, guarded: bool) -> None:
+def _tell_entrance(operation: dict[str, Any], *, guarded: bool, openai: bool) -> None:
     """What the entrance may answer before, or beside, the endpoint."""
     responses = operation["responses"]
+    content = _OPENAI_ERROR if openai else _PROBLEM
     for status in _EVERYWHERE if guarded else _OPEN:
-        told = {"description": HTTPStatus(status).phrase}
-        responses[str(status)] = {**told, "content": {MEDIA_TYPE: {"schema": {"$ref": SCHEMAS.format(model=PROBLEM)}}}}
+        told = {"description": HTTPStatus(status).phrase, "content": content}
+        responses[str(status)] = responses.get(str(status), told) if openai else told
     for answer in responses.values():
         answer["headers"] = {**answer.get("headers", {}), **_REQUEST_ID}
     if guarded:

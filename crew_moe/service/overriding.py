@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from crew_moe.auth.caller import AccessScope, Caller
 from crew_moe.domain.request import Name
@@ -19,7 +19,17 @@ from crew_moe.service.examples import OVERRIDES
 from crew_moe.service.views import ClearedView, OverrideView
 from crew_moe.surface.operations import Operations
 
-MAX_MINUTES = 60 * 24 * 366
+MAX_MINUTES: Final = 60 * 24 * 366
+
+
+_NULL: Final = {"type": "null"}
+_FALSE: Final = {"const": False}
+
+
+def _only(name: str, **others: dict[str, Any]) -> dict[str, Any]:
+    """A body in which this field stands and the others say nothing."""
+    given = {} if name in others else {name: {"type": "string"}}
+    return {"required": [name], "properties": {**given, **others}}
 
 
 class Override(BaseModel):
@@ -33,19 +43,19 @@ class Override(BaseModel):
         extra="forbid",
         json_schema_extra={
             "oneOf": [
-                {"required": ["strategy"], "not": {"required": ["expert_id"]}},
-                {"required": ["expert_id"], "not": {"required": ["strategy"]}},
-                {"required": ["clear"], "not": {"anyOf": [{"required": ["strategy"]}, {"required": ["expert_id"]}]}},
+                _only("strategy", expert_id=_NULL, clear=_FALSE),
+                _only("expert_id", strategy=_NULL, clear=_FALSE),
+                _only("clear", strategy=_NULL, expert_id=_NULL, clear={"const": True}),
             ]
         },
     )
 
     strategy: Name | None = None
     expert_id: Name | None = None
-    clear: bool = False
+    clear: StrictBool = False
     task_type: TaskType | None = None
     tenant: Name | None = None
-    minutes: Annotated[float, Field(gt=0, le=MAX_MINUTES, allow_inf_nan=False)] | None = None
+    minutes: Annotated[float, Field(gt=0, le=MAX_MINUTES, allow_inf_nan=False, strict=True)] | None = None
     reason: Annotated[str, Field(max_length=500)] = ""
 
     @model_validator(mode="after")

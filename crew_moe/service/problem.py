@@ -13,9 +13,12 @@ from starlette.exceptions import HTTPException
 
 from crew_moe.domain.complaint import told
 from crew_moe.errors import CrewMoEError
+from crew_moe.service.openai_api.bodies import error_body
 from crew_moe.surface.fault import Fault, fault_of
 
 MEDIA_TYPE: Final = "application/problem+json"
+OPENAI: Final = "/v1/"
+"""Below this path every error has the shape of OpenAI's."""
 TYPE_PREFIX: Final = "urn:crew-moe:problem:"
 _CODES: Final[Mapping[int, str]] = {404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}
 
@@ -30,7 +33,11 @@ class Refused(Exception):
 
 
 def problem(fault: Fault, *, instance: str, request_id: str = "", headers: Mapping[str, str] | None = None) -> Response:
-    """The answer that tells of a fault. `instance` is the path of the request."""
+    """The answer that tells of a fault, in the shape that clients of this path read. `instance` is the path."""
+    retry = {} if fault.retry_after_s is None else {"Retry-After": str(max(1, round(fault.retry_after_s)))}
+    more = {**retry, **(headers or {})}
+    if instance.startswith(OPENAI):
+        return Response(error_body(fault), fault.status, headers=more, media_type="application/json")
     body = {
         "type": f"{TYPE_PREFIX}{fault.code}",
         "title": HTTPStatus(fault.status).phrase,
@@ -40,8 +47,7 @@ def problem(fault: Fault, *, instance: str, request_id: str = "", headers: Mappi
         "request_id": request_id,
         **fault.as_dict(),
     }
-    retry = {} if fault.retry_after_s is None else {"Retry-After": str(max(1, round(fault.retry_after_s)))}
-    return Response(to_json(body), fault.status, headers={**retry, **(headers or {})}, media_type=MEDIA_TYPE)
+    return Response(to_json(body), fault.status, headers=more, media_type=MEDIA_TYPE)
 
 
 def problems_of(app: FastAPI) -> None:

@@ -66,7 +66,7 @@ def registering_routes(operations: Operations) -> APIRouter:
         "/load/rebalance",
         response_model=RebalancesView,
         summary="Trigger load rebalancing",
-        openapi_extra=document(Rebalancing, examples=REBALANCES),
+        openapi_extra=document(Rebalancing, examples=REBALANCES, required=False),
     )
     @needs(AccessScope.ADMIN)
     async def rebalance(request: Request) -> dict[str, Any]:

@@ -12,18 +12,26 @@ from crew_moe.auth.caller import AccessScope, Caller
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.money import to_usd
 from crew_moe.domain.request import RoutingRequest
-from crew_moe.errors import InvalidRequest
 from crew_moe.routing.batch import Decisions
 from crew_moe.service.access import API, GuardedRoute, caller_of, check_scope, needs
-from crew_moe.service.bodies import Asked, Batch, Work, WrappedWork, read_asked, read_batch, wanted_of
+from crew_moe.service.bodies import Asked, Batch, RouteRequest, Work, WrappedWork, read_asked, read_batch, wanted_of
 from crew_moe.service.documents import document
 from crew_moe.service.examples import BATCHES, REQUESTS
+from crew_moe.service.problem import Refused
 from crew_moe.service.views import BatchView, RouteView
 from crew_moe.services import selected_services
+from crew_moe.surface.fault import Fault
 from crew_moe.surface.operations import Operations
 
 JSON: Final = "application/json"
 EXPLAIN: Final = b"explain=true"
+NO_SERVICE: Final = Fault(
+    code="no_service",
+    status=404,
+    what="no registered service does this",
+    where="proxy",
+    next_step="leave proxy out; experts answer at /v1/chat/completions",
+)
 
 
 def routing_routes(operations: Operations) -> APIRouter:
@@ -34,7 +42,7 @@ def routing_routes(operations: Operations) -> APIRouter:
         "/route",
         response_model=RouteView,
         summary="Route a single request",
-        openapi_extra=document(RoutingRequest, WrappedWork, examples=REQUESTS),
+        openapi_extra=document(RouteRequest, WrappedWork, examples=REQUESTS),
     )
     @needs(AccessScope.READ, plain=True)
     async def route(request: Request) -> Response:
@@ -68,9 +76,7 @@ async def _work(operations: Operations, caller: Caller, asked: Asked, work: Work
     found = operations.select_services(caller, wanted_of(work, asked.service_strategy))
     if found is None:
         if asked.proxy:
-            raise InvalidRequest(
-                "no registered service does this; experts answer at /v1/chat/completions", where="proxy"
-            )
+            raise Refused(NO_SERVICE)
         return told(operations.suggest(caller, asked.request))
     row = told(found)
     if isinstance(found, Infeasible):

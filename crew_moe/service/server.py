@@ -1,28 +1,69 @@
-"""Runs the service: one process, or a number of workers that share a state."""
+"""Runs the service: in this process, or in a number of workers that share a state."""
 
 from __future__ import annotations
 
-import os
 import secrets
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
-import uvicorn
-from fastapi import FastAPI
+import structlog
 
 from crew_moe.auth.authenticator import Authenticator
+from crew_moe.catalog import load_registry
 from crew_moe.domain.host_rules import LOOPBACK as LOOPBACK_SERVICES
-from crew_moe.errors import InvalidInput
+from crew_moe.errors import CrewMoEError, InvalidInput
 from crew_moe.router import Router
 from crew_moe.service.app import Parts, make_app
-from crew_moe.service.options import LOOPBACK, ServiceOptions
-from crew_moe.settings import PREFIX, Settings, read_settings
+from crew_moe.service.options import ServiceOptions
+from crew_moe.service.serving import SETTLE_S, serve_app, until_told
+from crew_moe.service.workers import Workers
+from crew_moe.settings import Settings, hand_down, read_settings, share_metrics
+from crew_moe.sim import simulate
+from crew_moe.surface.binding import LOOPBACK, is_loopback, listening
+from crew_moe.surface.rates import RateLimit
 from crew_moe.surface.telemetry import Telemetry
+from crew_moe.telemetry.events import LogSink, log_setup
+from crew_moe.telemetry.libraries import tame
 
 MEMORY: Final = ":memory:"
-FACTORY: Final = "crew_moe.service.server:app_of_worker"
+TALKATIVE: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "websockets", "httpx", "asyncio")
+CLOSING_S: Final = 10.0
+"""What a worker may take to close its state, beyond what its calls may take."""
+
+Announce = Callable[[str], None]
+
+
+def serve(told: Mapping[str, str], announce: Announce) -> bool:
+    """Serve until SIGTERM or Ctrl-C; False where no worker could start.
+
+    `told` are flags of the command line, by the names of their settings; they take the place of the environment's, for
+    this process and its workers. `announce` gets one line when the service answers. Raises InvalidInput for a service
+    that would be open to everybody, or in pieces, and what opening its parts raises.
+    """
+    with until_told(), ExitStack() as stack:
+        hand_down(told)
+        settings = read_settings()
+        options = options_of(settings)
+        check(options, settings)
+        tame(TALKATIVE)
+        guarded = Authenticator.from_settings(settings).enabled
+        listener = stack.enter_context(listening(options.host, options.port, guarded=guarded))
+        line = _line(listener, options, simulated=settings.serve_simulate)
+        if settings.serve_simulate:
+            stack.enter_context(_simulated(settings.config))
+        if options.workers == 1:
+            _serve_here(listener, lambda: announce(line))
+            return True
+        stack.enter_context(_shared_by_workers(settings))
+        _try(settings, options)
+        patience_s = options.drain_s + SETTLE_S + CLOSING_S
+        workers = Workers(work, options.workers, listener, patience_s=patience_s, sink=LogSink())
+        return workers.run(lambda: announce(line))
+    return True
 
 
 def options_of(settings: Settings) -> ServiceOptions:
@@ -31,8 +72,8 @@ def options_of(settings: Settings) -> ServiceOptions:
         host=settings.serve_host,
         port=settings.serve_port,
         workers=settings.serve_workers,
-        hosts=(*LOOPBACK, *_listed(settings.serve_hosts)),
-        origins=_listed(settings.serve_origins),
+        hosts=(*LOOPBACK, *_listed(settings.serve_allow_hosts)),
+        origins=_listed(settings.serve_cors_origins),
         rate=settings.serve_rate,
         max_body_bytes=settings.serve_max_body_bytes,
         timeout_s=settings.serve_timeout_s,
@@ -41,50 +82,19 @@ def options_of(settings: Settings) -> ServiceOptions:
     )
 
 
-def serve(told: Mapping[str, str]) -> None:
-    """Serve until somebody stops it. `told` are flags of the command line, by the names of their settings; they take
-    the place of the environment's. Raises InvalidInput for a service that would be open to everybody, or in pieces.
-    """
-    os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in told.items()})
-    settings = read_settings()
-    options = options_of(settings)
-    check(options, settings)
-    with _workers_prepared(options):
-        uvicorn.run(
-            FACTORY,
-            factory=True,
-            host=options.host,
-            port=options.port,
-            workers=options.workers,
-            timeout_graceful_shutdown=round(options.drain_s),
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-        )
-
-
 def check(options: ServiceOptions, settings: Settings) -> None:
     """Raise InvalidInput for options that don't go together, before anything listens."""
-    if not options.is_local and not Authenticator.from_settings(settings).enabled:
-        raise InvalidInput(
-            f"'{options.host}' can be reached from outside, and nobody is asked who he is",
-            where="--host",
-            allowed=(f"{PREFIX}JWT_KEYS with issuer and audience", f"{PREFIX}API_KEYS", *LOOPBACK),
-        )
-    if options.dev and not options.is_local:
+    if options.dev and not is_loopback(options.host):
         raise InvalidInput("is for this machine alone", where="--dev", allowed=LOOPBACK)
+    if settings.serve_live and settings.serve_simulate:
+        raise InvalidInput("simulated providers are not live ones", where="--simulate")
     if options.workers > 1 and settings.state == MEMORY:
         raise InvalidInput(
             "workers that share no state would each have their own budgets and breakers",
             where="--workers",
             allowed=("1", "--state redis://host:6379/0", "--state sqlite:///path.db"),
         )
-
-
-def app_of_worker() -> FastAPI:
-    """The app of one worker, as the environment says."""
-    settings = read_settings()
-    return make_app(parts_of(settings, options_of(settings)))
+    RateLimit.parse(options.rate, where="--rate")
 
 
 def parts_of(settings: Settings, options: ServiceOptions) -> Parts:
@@ -96,7 +106,7 @@ def parts_of(settings: Settings, options: ServiceOptions) -> Parts:
         base_url=settings.serve_providers or None,
         live=settings.serve_live,
         watchers=telemetry.watchers,
-        service_hosts=LOOPBACK_SERVICES if options.dev else None,
+        service_hosts=(*settings.listed_hosts, *LOOPBACK_SERVICES) if options.dev else None,
     )
     return Parts(
         router=router,
@@ -107,16 +117,59 @@ def parts_of(settings: Settings, options: ServiceOptions) -> Parts:
     )
 
 
+def work(listener: socket.socket, started: Callable[[], None]) -> None:
+    """The work of one process among several, as the environment says."""
+    structlog.configure(**log_setup())
+    tame(TALKATIVE)
+    try:
+        with until_told():
+            _serve_here(listener, started)
+    except CrewMoEError as error:
+        LogSink().emit("worker_failed", error=str(error))
+        raise SystemExit(1) from None
+
+
+def _serve_here(listener: socket.socket, started: Callable[[], None]) -> None:
+    settings = read_settings()
+    options = options_of(settings)
+    app = make_app(parts_of(settings, options))
+    serve_app(app, listener, drain_s=options.drain_s, started=started, farewell=app.state.farewell)
+
+
+def _try(settings: Settings, options: ServiceOptions) -> None:
+    """Open everything once: what is wrong is told here, and not by every worker."""
+    parts = parts_of(settings, options)
+    parts.telemetry.close()
+    parts.router.close()
+
+
 @contextmanager
-def _workers_prepared(options: ServiceOptions) -> Iterator[None]:
+def _simulated(config: Path | None) -> Iterator[None]:
+    """Every provider is played on this machine, for this process and its workers."""
+    with simulate(registry=load_registry(config)) as providers:
+        hand_down({"serve_providers": str(providers.base_url)})
+        yield
+
+
+@contextmanager
+def _shared_by_workers(settings: Settings) -> Iterator[None]:
     """What several workers must have in common: one key for digests, and a folder where their metrics meet."""
-    if options.workers == 1:
+    hand_down({"log_key": settings.log_key or secrets.token_hex(32)})
+    with TemporaryDirectory(prefix="crew-moe-metrics-") as folder:
+        share_metrics(Path(folder))
         yield
-        return
-    os.environ.setdefault(f"{PREFIX}LOG_KEY", secrets.token_hex(32))
-    with tempfile.TemporaryDirectory(prefix="crew-moe-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        yield
+
+
+def _line(listener: socket.socket, options: ServiceOptions, *, simulated: bool) -> str:
+    """Where the service is, and what is special about it."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    told = {
+        f"{options.workers} workers": options.workers > 1,
+        "simulated providers": simulated,
+        "for development": options.dev,
+    }
+    return ", ".join([f"Serving at {url}", *(note for note, true in told.items() if true)])
 
 
 def _listed(words: str) -> tuple[str, ...]:

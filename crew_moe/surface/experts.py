@@ -1,4 +1,4 @@
-"""The catalogue as callers look through it: what each expert is, what it costs, how it does, and whether it is there."""
+"""The catalogue as callers look through it: what each expert is, its prices, how it does, whether it is there."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from crew_moe.errors import InvalidRequest
+from crew_moe.errors import InvalidRequest, UnknownCursor
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Page(Generic[T]):
 
 
 def page_of(rows: Sequence[T], name: Callable[[T], str], *, cursor: str | None, limit: int = DEFAULT_LIMIT) -> Page[T]:
-    """The rows after the one that `cursor` names, by name. Raises InvalidRequest for a cursor that nobody gave."""
+    """The rows after the one that `cursor` names, by name. Raises UnknownCursor for one that nobody gave."""
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidRequest(f"must be from 1 to {MAX_LIMIT}", where="limit")
     seen = "" if cursor is None else _name_in(cursor)
@@ -46,5 +46,5 @@ def _name_in(cursor: str) -> str:
     except (binascii.Error, UnicodeDecodeError, ValueError):
         name = ""
     if not name:
-        raise InvalidRequest("is no cursor of this list", where="cursor", allowed=("next_cursor of the page before",))
+        raise UnknownCursor
     return name

@@ -59,7 +59,7 @@ def test_a_problem_never_repeats_a_prompt(service: Running) -> None:
         ("PUT", ROUTE, 405, "method_not_allowed"),
         ("GET", "/api/v1/decisions/d-none-1", 404, "unknown_decision"),
         ("GET", "/api/v1/experts?limit=0", 422, "invalid_request"),
-        ("GET", "/api/v1/experts?cursor=%21%21", 422, "invalid_request"),
+        ("GET", "/api/v1/experts?cursor=%21%21", 404, "unknown_cursor"),
         ("GET", "/api/v1/experts?fields=prise", 422, "invalid_request"),
         ("DELETE", "/api/v1/services/nobody", 404, "unknown_service"),
     ],

@@ -16,7 +16,7 @@ from tests.service.running import Running
 from tests.service.talking import ended, heard, talking
 from tests.waiting import until
 
-OPERATOR = {"tenant": None, "scope": " ".join(ALL_SCOPES)}
+OPERATOR: dict[str, Any] = {"tenant": None, "scope": " ".join(ALL_SCOPES)}
 
 
 def asked(service: Running, tenant: str | None = None) -> str:

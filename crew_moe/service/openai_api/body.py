@@ -103,7 +103,7 @@ class ChatBody(BaseModel):
     modalities: list[str] | None = None
     audio: Json | None = None
     prediction: Json | None = None
-    service_tier: str | None = None
+    service_tier: Literal["auto", "batch", "default", "flex"] | None = None
     metadata: Json | None = None
     store: bool | None = None
     prompt_cache_key: str | None = None
@@ -137,5 +137,5 @@ class ChatBody(BaseModel):
             "tools": self.tools,
             "tool_choice": self.tool_choice,
             "response_format": self.response_format,
-            "extra": {name: getattr(self, name) for name in PASSED if name in self.model_fields_set},
+            "extra": {name: given for name in PASSED if (given := getattr(self, name)) is not None},
         }

@@ -92,7 +92,8 @@ _FAILURES: Final[dict[int | str, dict[str, Any]]] = {
         (402, "A budget is used up"),
         (403, "Forbidden by the gate, a rule or screening"),
         (404, "No such model, or none is configured"),
-        (422, "The request is wrong, or no expert may serve it"),
+        (409, "No expert may serve it"),
+        (422, "The request is wrong"),
         (429, "No provider has room"),
         (502, "Nobody answered"),
         (503, "The state store can't be reached"),
@@ -107,7 +108,7 @@ def _responses(schema: dict[str, Any], **more: Any) -> dict[int | str, dict[str,
 
 
 _ANSWER: Final = _responses(_COMPLETION, headers=_HEADERS)
-_ANSWER[200]["content"]["text/event-stream"] = {"schema": {"type": "string", "description": "Events, then [DONE]."}}
+_ANSWER[200]["content"]["text/event-stream"] = {}
 CHAT: Final[dict[str, Any]] = {"responses": _ANSWER, "openapi_extra": document(ChatBody, examples=_EXAMPLES)}
 MODELS: Final[dict[str, Any]] = {"responses": {200: _responses(_LIST)[200]}}
 MODEL: Final[dict[str, Any]] = {

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from crew_moe import Router
 from crew_moe.auth.caller import LOCAL, Caller
 from crew_moe.service.access import CALLER
-from crew_moe.service.openai_api import chat_routes
+from crew_moe.service.openai_api.routes import chat_routes
 from crew_moe.service.problem import problems_of
 from crew_moe.sim import Simulation
 
