@@ -82,7 +82,11 @@ def test_it_becomes_an_expert_with_its_places_and_prices() -> None:
 
     assert expert.capabilities == {Capability.TOOLS}
     assert (expert.limits.concurrent, expert.input_usd_per_mtok, expert.tier) == (7, Decimal("0.1"), Tier.PREMIUM)
-    assert (expert.provider_model, expert.base_url, expert.regions) == ("llama", "http://127.0.0.1:9/run", {"eu"})
+    assert (expert.provider_model, expert.base_url, expert.regions) == (
+        "llama",
+        "http://127.0.0.1:9/run",
+        frozenset({"eu"}),
+    )
 
 
 def test_as_an_expert_it_is_a_provider_of_its_own_without_a_key() -> None:

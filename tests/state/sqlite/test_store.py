@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, timedelta, timezone
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from crew_moe.errors import StateError
 from crew_moe.state.performance import EXPIRY
 from crew_moe.state.sqlite import database
 from crew_moe.state.sqlite.store import SQLiteStore
-from tests.state.given import NOW, POLICY, SAMPLE, later, pin_to
+from tests.state.given import NOW, POLICY, SAMPLE, later, pin_to, service_named
 
 
 @pytest.fixture
@@ -26,12 +27,13 @@ def test_everything_is_there_after_reopening(path: Path) -> None:
     store.record(SAMPLE, NOW, once="d1/1")
     store.fail("expert:o1", NOW, eject_ms=1_234.567)
     store.pin(pin_to("o1", expires_at=later(microseconds=1)))
-    written = (store.performance(NOW), store.breakers(), store.pins(NOW), store.version())
+    store.register(service_named(weight=0.1))
+    written = (store.performance(NOW), store.breakers(), store.pins(NOW), store.services(), store.version())
     store.close()
 
     again = SQLiteStore(path, POLICY)
 
-    assert (again.performance(NOW), again.breakers(), again.pins(NOW), again.version()) == written
+    assert (again.performance(NOW), again.breakers(), again.pins(NOW), again.services(), again.version()) == written
     assert not again.record(SAMPLE, NOW, once="d1/1")
     again.close()
 
@@ -117,6 +119,29 @@ def test_file_that_others_hold_is_refused_after_the_wait(path: Path, monkeypatch
     with pytest.raises(StateError, match="database is locked"):
         SQLiteStore(path, POLICY)
     holder.close()
+
+
+def test_file_from_before_there_were_services_is_taken_on(path: Path) -> None:
+    before = SQLiteStore(path, POLICY)
+    before.pin(pin_to("o1"))
+    before.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE services")
+
+    with closing(SQLiteStore(path, POLICY)) as store:
+        assert store.services() == ()
+        assert store.register(service_named())
+        assert (store.services(), len(store.pins(NOW))) == ((service_named(),), 1)
+
+
+def test_services_that_cannot_be_read_are_told_of(path: Path) -> None:
+    with closing(SQLiteStore(path, POLICY)) as store:
+        store.register(service_named())
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE services SET registered = '[{}]'")
+
+        with pytest.raises(StateError, match="services that can't be read"):
+            store.services()
 
 
 def test_layout_of_another_version_is_refused(path: Path) -> None:
