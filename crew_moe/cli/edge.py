@@ -52,10 +52,14 @@ def _told(error: CrewMoEError, code: int) -> int:
 
 
 def _log(error: Exception) -> None:
-    """The error with its traceback, for those who listen at this level (`--debug`)."""
+    """The error with its traceback, for those who listen at this level (`--debug`).
+
+    Nobody does where the log itself could not be set up; structlog's own way would show the values of variables.
+    """
     import structlog
 
-    structlog.get_logger("crew_moe").info("command_failed", kind=type(error).__name__, exc_info=error)
+    if structlog.is_configured():
+        structlog.get_logger("crew_moe").info("command_failed", kind=type(error).__name__, exc_info=error)
 
 
 def _described(error: Exception) -> str:
