@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -49,14 +50,15 @@ class Settings(BaseModel):
     serve_host: str = "127.0.0.1"
     serve_port: Annotated[int, Field(ge=0, le=65535)] = 8005
     serve_workers: Annotated[int, Field(ge=1, le=256)] = 1
-    serve_hosts: str = ""
-    serve_origins: str = ""
+    serve_allow_hosts: str = ""
+    serve_cors_origins: str = ""
     serve_rate: str = "6000/minute"
     serve_max_body_bytes: Annotated[int, Field(ge=1024, le=1_000_000_000)] = 8_000_000
     serve_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     serve_drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     serve_live: bool = False
     serve_dev: bool = False
+    serve_simulate: bool = False
     serve_providers: str = ""
 
     @property
@@ -86,10 +88,20 @@ def read_settings() -> Settings:
     raise InvalidInput(what, where=names.get(field, f"{PREFIX}JWT_*"), value=value, allowed=allowed)
 
 
+def hand_down(told: Mapping[str, str]) -> None:
+    """Set these settings, by their names, for this process and for all that it starts."""
+    os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in told.items()})
+
+
 def metrics_folder() -> Path | None:
     """Where processes that answer as one keep their metrics; named as Prometheus' own library reads it."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "").strip()
     return Path(folder) if folder else None
+
+
+def share_metrics(folder: Path) -> None:
+    """Let the processes that this one starts answer as one, by their metrics in this folder."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
 class Traces(StrEnum):

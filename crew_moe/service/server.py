@@ -49,7 +49,6 @@ def serve(told: Mapping[str, str], announce: Announce) -> bool:
         settings = read_settings()
         options = options_of(settings)
         check(options, settings)
-        tame(TALKATIVE)
         guarded = Authenticator.from_settings(settings).enabled
         listener = stack.enter_context(listening(options.host, options.port, guarded=guarded))
         line = _line(listener, options, simulated=settings.serve_simulate)
@@ -120,7 +119,6 @@ def parts_of(settings: Settings, options: ServiceOptions) -> Parts:
 def work(listener: socket.socket, started: Callable[[], None]) -> None:
     """The work of one process among several, as the environment says."""
     structlog.configure(**log_setup())
-    tame(TALKATIVE)
     try:
         with until_told():
             _serve_here(listener, started)
@@ -130,6 +128,7 @@ def work(listener: socket.socket, started: Callable[[], None]) -> None:
 
 
 def _serve_here(listener: socket.socket, started: Callable[[], None]) -> None:
+    tame(TALKATIVE)
     settings = read_settings()
     options = options_of(settings)
     app = make_app(parts_of(settings, options))

@@ -1,0 +1,125 @@
+"""`crew-moe serve`: what it is told, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from crew_moe.settings import Settings
+from tests.cli.conftest import Cli
+from tests.service.program import serving
+
+TASK = {"text": "Summarise the minutes of Monday's meeting."}
+SECRET = "c2VjcmV0LW9mLXNvbWVib2R5"
+
+
+def test_free_port_is_told_once_it_answers(tmp_path: Path) -> None:
+    with serving(tmp_path) as program, program.client() as client:
+        assert client.get("/health").json() == {"status": "ok"}
+        assert client.post("/api/v1/route", json=TASK).json()["ok"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_is_quiet(number: int, tmp_path: Path) -> None:
+    with serving(tmp_path) as program:
+        code = program.end(number)
+
+        assert (code, program.said, program.printed) == (0, f"Serving at {program.url}\n", "")
+
+
+def test_flags_stand_above_their_twins(tmp_path: Path) -> None:
+    twins = {"CREW_MOE_SERVE_RATE": "1/hour", "CREW_MOE_SERVE_MAX_BODY_BYTES": "2048"}
+
+    with serving(tmp_path, "--rate", "7/hour", env=twins) as program, program.client() as client:
+        told = client.post("/api/v1/route", json=TASK).headers["RateLimit-Policy"]
+        refused = client.post("/api/v1/route", json={"text": "x" * 3000})
+
+    assert "q=7;" in told
+    assert refused.status_code == 413
+
+
+def test_simulated_providers_answer_without_keys(tmp_path: Path) -> None:
+    with serving(tmp_path, "--simulate") as program, program.client() as client:
+        body = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
+        answer = client.post("/v1/chat/completions", json=body)
+
+        assert answer.status_code == 200, answer.text
+        assert program.said == f"Serving at {program.url}, simulated providers\n"
+
+
+def test_requests_are_logged_as_json(tmp_path: Path) -> None:
+    env = {"CREW_MOE_LOG_FORMAT": "json", "CREW_MOE_LOG_LEVEL": "info"}
+
+    with serving(tmp_path, env=env) as program, program.client() as client:
+        client.get("/health", headers={"X-Request-ID": "mine"})
+        program.end()
+        lines = [json.loads(line) for line in program.said.splitlines() if line.startswith("{")]
+
+    (line,) = [line for line in lines if line["event"] == "request"]
+    assert (line["route"], line["status"], line["request_id"]) == ("/health", 200, "mine")
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--host", "0.0.0.0"), "--host: 0.0.0.0 can be reached from other machines"),  # noqa: S104 - refused
+        (("--workers", "2"), "--workers: workers that share no state"),
+        (("--dev", "--host", "192.0.2.1"), "--dev: is for this machine alone"),
+        (("--live", "--simulate"), "--simulate: simulated providers are not live ones"),
+        (("--rate", "often"), "--rate: is no rate; allowed: COUNT/second"),
+        (("--config", "nowhere"), "nowhere: no such folder"),
+        (("--timeout-s", "0"), "Invalid value for '--timeout-s'"),
+    ],
+)
+def test_what_can_not_be_served_is_one_line(
+    cli: Cli, flags: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    forget_what_is_handed_down(monkeypatch)
+
+    done = cli("serve", "--port", "0", *flags)
+
+    assert done.code == 2
+    assert done.err.startswith(f"error: {told}")
+    assert (done.err.count("\n"), done.out) == (1, "")
+
+
+def test_port_in_use(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_what_is_handed_down(monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = cli("serve", "--port", port)
+
+    assert done.code == 2
+    assert done.err == f"error: --port: can't listen on 127.0.0.1, port {port}: Address already in use\n"
+
+
+def test_state_that_is_not_there(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_what_is_handed_down(monkeypatch)
+
+    done = cli("serve", "--port", "0", "--state", f"redis://:{SECRET}@127.0.0.1:1/0")
+
+    assert done.code == 1
+    assert "127.0.0.1:1/0 can't be used" in done.err
+    assert SECRET not in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_tokens_half_set_up(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREW_MOE_JWT_KEYS", SECRET)
+
+    done = cli("serve")
+
+    assert done.code == 2
+    assert done.err.endswith("not set: CREW_MOE_JWT_ISSUER, CREW_MOE_JWT_AUDIENCE\n")
+    assert SECRET not in done.err + done.out
+
+
+def forget_what_is_handed_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command sets its twins for its workers; the next test has none of them."""
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"CREW_MOE_{name.upper()}", "")
