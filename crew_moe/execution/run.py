@@ -21,13 +21,13 @@ from crew_moe.execution.circuits import Circuits
 from crew_moe.execution.clearance import Asking, Barrier, Clearance, Remedy, Withheld
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.plan import least_output, output_cap, planned
-from crew_moe.execution.route import Answer, Route
+from crew_moe.execution.route import Answer, Route, never
 from crew_moe.execution.spend import estimated_usage, output_bound, size_of, worst_nano
 from crew_moe.execution.trail import REACTIONS, Call, Skip, Stop, StopReason, Wait
 from crew_moe.ports import ChatReply, ChatRequest, Clock, EventSink
 
 ESTIMATED: Final = "usage estimated"
-ASK_AGAIN_MS: Final = 200.0  # how soon a call that waits for a person hears of the answer
+ASK_AGAIN_MS: Final = 200.0  # how soon a call that waits hears of a person's answer, or that nobody wants it any more
 
 FOR_A_CHEAPER_ONE: Final = 0.25  # of the time left, when a call is held that a cheaper expert may take over
 
@@ -80,6 +80,7 @@ class Run:
         self._declined: Mapping[Tier, Withheld] = {}
         self._hold_until_ms: float | None = None
         self._kept_at = 0.0
+        self._waiting_ms: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -114,8 +115,9 @@ class Run:
             match self._trail.step(self._left_ms()):
                 case Stop(reason=reason):
                     raise ExecutionFailed(self._rows, reason=self._told(reason), remedy=self._remedy)
-                case Wait() as wait:
-                    return wait
+                case Wait(ms=ms):
+                    self._waiting_ms = ms if self._route.cancelled is never else min(ms, ASK_AGAIN_MS)
+                    return Wait(ms=self._waiting_ms)
                 case Skip() as skip:
                     self._pass_over(skip.expert_id, skip.error, skip.detail)
                 case Call() as call:
@@ -126,7 +128,7 @@ class Run:
 
     def waited(self) -> None:
         """The wait that `step` asked for is over."""
-        self._trail = self._trail.waited()
+        self._trail = self._trail.waited(self._waiting_ms)
 
     def alive(self) -> None:
         """The open call is still bringing something: its money stays put aside."""

@@ -215,9 +215,10 @@ class Trail:
             window=max(self.window, window),
         )
 
-    def waited(self) -> Trail:
-        """The trail after a Wait: the same expert is in turn again."""
-        return replace(self, wait_ms=None)
+    def waited(self, ms: float | None = None) -> Trail:
+        """The trail after so much of a Wait, None for all of it: when it is over, the same expert is in turn again."""
+        left_ms = 0.0 if ms is None or self.wait_ms is None else self.wait_ms - ms
+        return replace(self, wait_ms=left_ms if left_ms > 0.0 else None)
 
     def ended(self, reason: StopReason) -> Trail:
         """The trail when the caller can take no other expert's answer any more."""
