@@ -60,6 +60,7 @@ class Assembly:
             state=self.state,
             boards=self.boards,
             deciding=self.deciding,
+            guards=self.guards,
             calls=self._service_calls,
             rules=self.reach.hosts,
             clock=self.clock,
@@ -73,7 +74,7 @@ class Assembly:
         return ServiceCalls(
             rules=self.reach.hosts,
             circuits=Circuits(state=self.state, clock=self.clock, sink=self.sink, known=self.boards),
-            turnstile=self.guards.barrier().turnstile,
+            barrier=self.guards.barrier(),
             clock=self.clock,
             report=self.outcomes.attempted,
             blocking=self._blocking,

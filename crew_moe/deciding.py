@@ -96,9 +96,10 @@ class Deciding:
         `under_way` counts the calls that each has been given; `only` this service, whatever the work.
         """
         began = self._clock.monotonic()
-        asking = wanted.asking()
+        asking, board, now = wanted.asking(), self._boards.current(), self._clock.now()
+        if not board.services:
+            return None
         request = spoken_for(RoutingRequest(task_type=WORK, tenant=wanted.tenant), principal)
-        board, now = self._boards.current(), self._clock.now()
         services = [one for one in board.services if one.serves(request.tenant) and _does(one, wanted, only)]
         if not services:
             return None

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from crew_moe.boards import Boards
 from crew_moe.deciding import Deciding
-from crew_moe.domain.budget import ScopeKind
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.host_rules import HostRules
 from crew_moe.domain.principal import Principal
-from crew_moe.domain.scope import scope_of
+from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.service import Registration, Service, accepted
 from crew_moe.domain.snapshot import Circuit
 from crew_moe.errors import HostNotAllowed, InvalidRequest, RefusedError, ServiceConflict, UnknownService
 from crew_moe.execution.errand import Errand
 from crew_moe.execution.route import Route
-from crew_moe.ports import Clock, EventSink, StateStore
+from crew_moe.execution.screened import Screened
+from crew_moe.guards import Guards
+from crew_moe.ports import ChatRequest, Clock, EventSink, StateStore
 from crew_moe.routing.balance import Rebalance, balance_of, rebalanced
 from crew_moe.routing.reports import ExpertHealth, health_of
 from crew_moe.routing.sharing import SERVICE_STRATEGIES, Sharing, Wanted
@@ -73,6 +74,7 @@ class Services:
         state: StateStore,
         boards: Boards,
         deciding: Deciding,
+        guards: Guards,
         calls: Callable[[], ServiceCalls],
         rules: HostRules,
         clock: Clock,
@@ -82,6 +84,7 @@ class Services:
         self._state = state
         self._boards = boards
         self._deciding = deciding
+        self._guards = guards
         self._make_calls = calls
         self._rules = rules
         self._clock = clock
@@ -164,15 +167,15 @@ class Services:
         Raises UnknownService, InvalidRequest, RefusedError where the service may not be asked now, and ExecutionFailed
         with the attempt.
         """
-        service, route = self._way(service_id, decision, principal)
-        return self._calls.post(service, data, route)
+        content = self._calls.content(data)
+        return self._calls.post(*self._way(service_id, content, decision, principal))
 
     async def aproxy(
         self, service_id: str, data: Any, *, decision: Decision | None = None, principal: Principal | None = None
     ) -> Proxied:
         """As `proxy`, on an event loop."""
-        service, route = self._way(service_id, decision, principal)
-        return await self._calls.apost(service, data, route)
+        content = self._calls.content(data)
+        return await self._calls.apost(*self._way(service_id, content, decision, principal))
 
     def check(self, *, service_type: str | None = None, owner: Owner = None) -> dict[str, bool]:
         """Ask services at their health URLs: whether each is well. It moves their breakers as an outcome does."""
@@ -245,8 +248,10 @@ class Services:
         if found and not any(self._rules.allows_address(host, address) for address in found):
             raise HostNotAllowed("its host stands for addresses that are not listed", where=where)
 
-    def _way(self, service_id: str, decision: Decision | None, principal: Principal | None) -> tuple[Service, Route]:
-        """The service as it is known here, and the route on which its call stands."""
+    def _way(
+        self, service_id: str, content: bytes, decision: Decision | None, principal: Principal | None
+    ) -> tuple[Service, bytes, Route]:
+        """The service as it is known here, what it is sent, and the route on which its call stands."""
         owner = None if principal is None else principal.tenant
         seen = {one.service_id: one for one in self._boards.current().services if _sees(owner, one)}
         service = seen.get(service_id)
@@ -258,13 +263,23 @@ class Services:
             decision = self._alone(service, principal)
         elif service_id not in (decision.expert_id, *decision.fallbacks):
             raise InvalidRequest("is not among those that were chosen", where="service_id")
-        tenant = owner or service.tenant
-        return service, Route(
+        route = Route(
             decision_id=decision.decision_id,
             task_type=decision.features.task_type,
             experts=(service_id,),
             max_attempts=1,
-            errand=Errand(scopes=() if tenant is None else (scope_of(ScopeKind.TENANT, tenant, None),)),
+            errand=self._errand(decision, service, content, principal),
+        )
+        return service, content, route
+
+    def _errand(self, decision: Decision, service: Service, content: bytes, principal: Principal | None) -> Errand:
+        """For whom the work is done, and what the gate is told of it; its digest names this very work."""
+        return self._guards.errand(
+            RoutingRequest(task_type=decision.features.task_type, tenant=service.tenant),
+            task=decision.decision_id,
+            principal=principal,
+            screened=Screened(chat=ChatRequest(messages=())),
+            opening=content.decode(),
         )
 
     def _alone(self, service: Service, principal: Principal | None) -> Decision:

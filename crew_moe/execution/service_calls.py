@@ -1,6 +1,7 @@
 """Calls of registered services by plain JSON: work that is passed on to them, and looks at their health.
 
-What stands around a model's call stands around these too: breakers, places, a time limit, a row for each attempt.
+What stands around a model's call stands around these too: breakers, the gate, places, a time limit, a row for each
+attempt. Only the text is not looked at: screening reads chats.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ from typing import Any, Final, TypeVar
 
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.host_rules import HostRules
-from crew_moe.domain.meter import Busy, Passage
 from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.service import Service
 from crew_moe.errors import ExecutionFailed, InvalidRequest
 from crew_moe.execution.circuits import Circuits
+from crew_moe.execution.clearance import Asking, Barrier, Clearance, Withheld
 from crew_moe.execution.failure import CallFailed, classify
 from crew_moe.execution.guarded import GuardedTransport
 from crew_moe.execution.route import Route
 from crew_moe.execution.trail import StopReason
-from crew_moe.execution.turnstile import Turnstile
 from crew_moe.execution.wire import Exchange, Wire
 from crew_moe.gating.off_loop import off_loop
 from crew_moe.ports import Clock
@@ -46,6 +46,9 @@ _REASONS: Final[Mapping[ErrorClass, StopReason]] = {
     ErrorClass.CONTEXT_OVERFLOW: StopReason.REJECTED,
     ErrorClass.REFUSED: StopReason.REJECTED,
     ErrorClass.NO_ROOM: StopReason.ROOM,
+    ErrorClass.HELD: StopReason.HELD,
+    ErrorClass.DENIED: StopReason.DENIED,
+    ErrorClass.OVER_BUDGET: StopReason.BUDGET,
     ErrorClass.RATE_LIMIT: StopReason.ROOM,
     ErrorClass.TIMEOUT: StopReason.DEADLINE,
 }
@@ -81,7 +84,7 @@ class _Call:
     route: Route
     expert: Expert
     exchange: Exchange
-    passage: Passage | None
+    clearance: Clearance
     began: float
     started_at: datetime
 
@@ -94,14 +97,14 @@ class ServiceCalls:
         *,
         rules: HostRules,
         circuits: Circuits,
-        turnstile: Turnstile,
+        barrier: Barrier,
         clock: Clock,
         report: Callable[[Route, Attempt], None],
         blocking: bool,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._circuits = circuits
-        self._turnstile = turnstile
+        self._barrier = barrier
         self._clock = clock
         self._report = report
         self._blocking = blocking
@@ -115,9 +118,20 @@ class ServiceCalls:
         """Calls of each service that this process has not seen the end of."""
         return self._under_way
 
-    def post(self, service: Service, data: Any, route: Route) -> Proxied:
-        """Pass work on. Raises InvalidRequest for what is no JSON or too much, ExecutionFailed with the attempt."""
-        call = self._begin(service, _content(data), route)
+    @staticmethod
+    def content(data: Any) -> bytes:
+        """Work as it is sent. Raises InvalidRequest for what is no JSON, or too much."""
+        try:
+            content = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidRequest("is not JSON", where="data") from error
+        if len(content) > MAX_DATA:
+            raise InvalidRequest(f"is {len(content):,} bytes long, at most {MAX_DATA:,} are passed on", where="data")
+        return content
+
+    def post(self, service: Service, content: bytes, route: Route) -> Proxied:
+        """Pass work on. Raises ExecutionFailed with the attempt."""
+        call = self._begin(service, content, route)
         try:
             result = _result(call.exchange.fetch())
         except BaseException:
@@ -125,9 +139,8 @@ class ServiceCalls:
             raise
         return self._end(call, result)
 
-    async def apost(self, service: Service, data: Any, route: Route) -> Proxied:
+    async def apost(self, service: Service, content: bytes, route: Route) -> Proxied:
         """As `post`, on an event loop; being cancelled closes the connection."""
-        content = _content(data)
         call = await self._off_loop(partial(self._begin, service, content, route), undo=self._give_up)
         try:
             result = await _aresult(call.exchange.fetch())
@@ -174,23 +187,21 @@ class ServiceCalls:
             closed = self._circuits.refusing(expert)
             if closed is not None:
                 raise refuse(CallFailed(ErrorClass.CIRCUIT_OPEN, closed, sent=False))
-            passage = self._turnstile.enter(expert, input_tokens=0, output_tokens=0, time_s=self._timeout_s)
-            if isinstance(passage, Busy):
+            cleared = self._barrier.clear(self._asking(expert, route))
+            if isinstance(cleared, Withheld):
                 self._circuits.undecided(expert)
-                told = f"all of its {service.max_capacity} places are taken"
-                raise refuse(CallFailed(ErrorClass.NO_ROOM, told, sent=False))
+                raise refuse(CallFailed(cleared.error, cleared.detail, sent=False))
             self._count(expert, 1)
             began = self._clock.monotonic()
             return _Call(
-                route=route, expert=expert, exchange=exchange, passage=passage, began=began, started_at=started_at
+                route=route, expert=expert, exchange=exchange, clearance=cleared, began=began, started_at=started_at
             )
         raise refused
 
     def _end(self, call: _Call, result: bytes | CallFailed) -> Proxied:
         latency_ms = (self._clock.monotonic() - call.began) * 1000.0
         answer = _answer(call.exchange, result)
-        self._turnstile.leave(call.passage, None)
-        self._count(call.expert, -1)
+        self._close(call)
         if isinstance(answer, CallFailed):
             self._circuits.failed(call.expert, answer.error_class, answer.retry_after_ms)
             raise self._failed(call.route, call.expert, call.started_at, latency_ms, answer)
@@ -208,7 +219,24 @@ class ServiceCalls:
         """Nobody waits any more for the answer: it says nothing of the service."""
         call.exchange.close()
         self._circuits.undecided(call.expert)
-        self._turnstile.leave(call.passage, None)
+        self._close(call)
+
+    def _asking(self, expert: Expert, route: Route) -> Asking:
+        """Work is not billed by tokens: it asks for a place and the gate's word."""
+        return Asking(
+            expert=expert,
+            errand=route.errand,
+            bound=0,
+            estimate=0,
+            cap=0,
+            least=0,
+            time_s=self._timeout_s,
+            note=route.decision_id,
+        )
+
+    def _close(self, call: _Call) -> None:
+        """Give back what the call had taken."""
+        self._barrier.close(call.clearance, charge_nano=0, usage=None)
         self._count(call.expert, -1)
 
     def _failed(
@@ -227,16 +255,6 @@ class ServiceCalls:
     async def _off_loop(self, act: Callable[[], T], *, undo: Callable[[T], object] | None = None) -> T:
         """`act` where it does not keep the loop from going on."""
         return await off_loop(act, undo=undo) if self._blocking else act()
-
-
-def _content(data: Any) -> bytes:
-    try:
-        content = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequest("is not JSON", where="data") from error
-    if len(content) > MAX_DATA:
-        raise InvalidRequest(f"is {len(content):,} bytes long, at most {MAX_DATA:,} are passed on", where="data")
-    return content
 
 
 def _result(answer: Future[bytes]) -> bytes | CallFailed:

@@ -198,6 +198,18 @@ def test_too_much_is_refused_and_too_much_in_answer_too(
     assert _failed(on).attempts[0].error is ErrorClass.MALFORMED
 
 
+def test_the_gate_has_its_word(tmp_path: Path, host: Host) -> None:
+    rules = "gate: {checks: [{has_any_role: [lead]}]}"
+    lead = Principal(subject="ann", tenant="acme", roles=frozenset({"lead"}))
+    with ruled(tmp_path, rules, service_hosts=LOOPBACK) as on:
+        _join(on, host, max_capacity=1, tier="baseline")
+        failure = _failed(on, 1, principal=ACME)
+
+        assert (failure.reason, failure.attempts[0].error) == (StopReason.DENIED, ErrorClass.DENIED)
+        assert host.calls == []
+        assert on.services.proxy("worker", 1, principal=lead).status == 200
+
+
 def test_what_takes_chats_is_not_proxied_to(on: Router, host: Host) -> None:
     _join(on, host, protocol="openai")
 
