@@ -31,6 +31,8 @@ COMPLEX: Final = 0.7
 URGENT: Final = 0.8
 CIRCUIT_OPEN: Final = "circuit_open"
 NO_ROOM: Final = "no_room"
+DRAWN: Final = 4
+"""How many are put in order: those that are to do the work, and who is next."""
 ACCESS: Final = "access"
 
 
@@ -223,12 +225,12 @@ def share_out(
 
 
 def ordered(shares: Sequence[Share], strategy: str, seed: int) -> Order:
-    """All of them, as the strategy takes one after the other; the same seed gives the same order."""
+    """The first DRAWN of them, as the strategy takes one after the other; the same seed gives the same order."""
     if strategy == ROOMIEST:
         ranked = sorted(shares, key=lambda share: (-share.room, share.service_id))
-        return Order(tuple(share.service_id for share in ranked), 1.0)
+        return Order(tuple(share.service_id for share in ranked[:DRAWN]), 1.0)
     rng, left, drawn = Random(seed), list(shares), list[str]()
-    while left:
+    while left and len(drawn) < DRAWN:
         pick = _drawn(left, rng.random())
         left.remove(pick)
         drawn.append(pick.service_id)

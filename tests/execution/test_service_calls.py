@@ -202,7 +202,7 @@ def test_the_gate_has_its_word(tmp_path: Path, host: Host) -> None:
     rules = "gate: {checks: [{has_any_role: [lead]}]}"
     lead = Principal(subject="ann", tenant="acme", roles=frozenset({"lead"}))
     with ruled(tmp_path, rules, service_hosts=LOOPBACK) as on:
-        _join(on, host, max_capacity=1, tier="baseline")
+        _join(on, host, max_capacity=1, tier="premium")
         failure = _failed(on, 1, principal=ACME)
 
         assert (failure.reason, failure.attempts[0].error) == (StopReason.DENIED, ErrorClass.DENIED)

@@ -17,7 +17,18 @@ from crew_moe.domain.service import Service
 from crew_moe.errors import InvalidRequest
 from crew_moe.routing.features import extract
 from crew_moe.routing.record import replay, row_of
-from crew_moe.routing.sharing import ROOMIEST, WEIGHTED, Asking, Share, Sharing, Wanted, ordered, part_of, share_out
+from crew_moe.routing.sharing import (
+    DRAWN,
+    ROOMIEST,
+    WEIGHTED,
+    Asking,
+    Share,
+    Sharing,
+    Wanted,
+    ordered,
+    part_of,
+    share_out,
+)
 from crew_moe.state.breaker import expert_key
 from tests.routing.given import NOW, OPEN, POLICY, STEADY, board
 from tests.state.given import service_named
@@ -98,10 +109,11 @@ def test_the_roomiest_needs_no_chance() -> None:
 
 @STEADY
 @given(SHARES, st.integers(0, 2**62), st.sampled_from([WEIGHTED, ROOMIEST]))
-def test_every_service_has_one_place_in_the_order(shares: list[Share], seed: int, strategy: str) -> None:
+def test_the_order_holds_each_once_and_no_more_than_are_needed(shares: list[Share], seed: int, strategy: str) -> None:
     order = ordered(shares, strategy, seed)
 
-    assert sorted(order.service_ids) == sorted(share.service_id for share in shares)
+    assert len(set(order.service_ids)) == len(order.service_ids) == min(len(shares), DRAWN)
+    assert set(order.service_ids) <= {share.service_id for share in shares}
     assert order == ordered(shares, strategy, seed)
     assert 0.0 < order.propensity <= 1.0 + 1e-9
     assert sum(part_of(shares, share.service_id) for share in shares) == pytest.approx(1.0)
