@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -270,6 +271,10 @@ class Router:
             monotonic=self.clock.monotonic(),
             errand=errand or self.guards.errand(request, task=decision.decision_id),
         )
+
+    def at_home(self) -> AbstractAsyncContextManager[None]:
+        """`async with`: calls on this event loop keep their connections on it, with no thread in between."""
+        return self.executor.client.at_home()
 
     @cached_property
     def _calls(self) -> Calls:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
 
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.meter import Told
@@ -19,9 +20,13 @@ from crew_moe.execution.failure import CallFailed, classify
 from crew_moe.execution.payload import encode, payload
 from crew_moe.execution.rate_headers import limits_told
 from crew_moe.execution.reply import parse_reply
-from crew_moe.execution.wire import Exchange, Wire
+from crew_moe.execution.wire import Exchange, LoopExchange, Wire
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
 from crew_moe.telemetry.passing import passed_on
+
+if TYPE_CHECKING:
+    from crew_moe.execution.lines import Exchange as HomeExchange
+    from crew_moe.execution.lines import Lines
 
 T = TypeVar("T")
 
@@ -44,6 +49,7 @@ class OpenAIClient:
         self._base_url_for = base_url_for
         self._key_for = key_for
         self._wire = wire or Wire()
+        self._homes: dict[asyncio.AbstractEventLoop, Lines] = {}
 
     def call(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:
         """The whole answer. Raises CallFailed."""
@@ -52,8 +58,8 @@ class OpenAIClient:
 
     async def acall(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:
         """The whole answer; being cancelled closes the connection. Raises CallFailed."""
-        call, exchange = self._begin(expert, request, timeout_s, stream=False)
-        return call.reply(exchange, await asyncio.wrap_future(exchange.fetch()))
+        call, exchange = self._abegin(expert, request, timeout_s, stream=False)
+        return call.reply(exchange, await exchange.fetch())
 
     def stream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> Iterator[ChatChunk]:
         """The answer as it comes; closing the iterator closes the connection. Raises CallFailed."""
@@ -74,36 +80,84 @@ class OpenAIClient:
 
     async def astream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> AsyncIterator[ChatChunk]:
         """As `stream`, for event loops."""
-        call, exchange = self._begin(expert, request, timeout_s, stream=True)
+        call, exchange = self._abegin(expert, request, timeout_s, stream=True)
         parts = call.assembler()
         try:
-            await asyncio.wrap_future(exchange.open())
+            await exchange.open()
             if not call.streams(exchange):
-                yield call.chunk(exchange, await asyncio.wrap_future(exchange.read_all()))
+                yield call.chunk(exchange, await exchange.read_all())
                 return
-            while not parts.done and (piece := await asyncio.wrap_future(exchange.read())):
+            while not parts.done and (piece := await exchange.read()):
                 if chunk := parts.chunk(piece):
                     yield chunk
             yield call.last(exchange, parts)
-            await asyncio.wrap_future(exchange.finish())
+            await exchange.finish()
         finally:
             exchange.close()
+
+    @asynccontextmanager
+    async def at_home(self) -> AsyncIterator[None]:
+        """Calls on the running loop keep their connections there until this is left, without a thread in between.
+
+        Without httptools, or where a proxy stands in between, they go over the wire as all others do.
+        """
+        loop, lines = asyncio.get_running_loop(), self._wire.lines()
+        if lines is None:
+            yield
+            return
+        self._homes[loop] = lines
+        try:
+            yield
+        finally:
+            del self._homes[loop]
+            lines.close()
 
     def close(self) -> None:
         """Close all connections; calls in flight fail, and so does every later one."""
         self._wire.close()
 
     def _begin(self, expert: Expert, request: ChatRequest, timeout_s: float, *, stream: bool) -> tuple[_Call, Exchange]:
+        call, url, sent = self._request(expert, request, timeout_s, stream=stream)
+        return call, self._wire.exchange(url, **sent)
+
+    def _abegin(
+        self, expert: Expert, request: ChatRequest, timeout_s: float, *, stream: bool
+    ) -> tuple[_Call, LoopExchange | HomeExchange]:
+        call, url, sent = self._request(expert, request, timeout_s, stream=stream)
+        home = None if self._wire.closed else self._homes.get(asyncio.get_running_loop())
+        if home is not None:
+            return call, home.exchange(url, **sent)
+        return call, LoopExchange(self._wire.exchange(url, **sent))
+
+    def _request(
+        self, expert: Expert, request: ChatRequest, timeout_s: float, *, stream: bool
+    ) -> tuple[_Call, str, _Sent]:
+        """Who reads the answer, where the request goes, and what is sent."""
         base_url, key = self._base_url_for(expert), self._key_for(expert)
         if base_url is None:
             raise CallFailed(ErrorClass.NOT_FOUND, "the expert has no base URL", sent=False)
-        exchange = self._wire.exchange(
-            f"{base_url.rstrip('/')}/chat/completions",
+        sent = _Sent(
             headers={**_headers(key), **passed_on()},
             content=_content(expert, request, stream=stream),
             deadline=time.monotonic() + timeout_s,
         )
-        return _Call(request, key), exchange
+        return _Call(request, key), f"{base_url.rstrip('/')}/chat/completions", sent
+
+
+class _Sent(TypedDict):
+    headers: dict[str, str]
+    content: bytes
+    deadline: float
+
+
+class Answered(Protocol):
+    """What is known of an answer beside its body."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
 
 
 class _Call:
@@ -113,7 +167,7 @@ class _Call:
         self._request = request
         self._key = key
 
-    def reply(self, exchange: Exchange, body: bytes) -> ChatReply:
+    def reply(self, exchange: Answered, body: bytes) -> ChatReply:
         """The reply in a whole body, or the failure that it tells."""
         if not 200 <= exchange.status < 300:
             now = datetime.now(UTC)
@@ -121,12 +175,12 @@ class _Call:
         reply = parse_reply(body, stop=self._request.stop, private=self._private())
         return replace(reply, limits=_limits(exchange))
 
-    def chunk(self, exchange: Exchange, body: bytes) -> ChatChunk:
+    def chunk(self, exchange: Answered, body: bytes) -> ChatChunk:
         """The same as the only piece of a stream."""
         reply = self.reply(exchange, body)
         return ChatChunk(text=reply.text, reply=reply)
 
-    def last(self, exchange: Exchange, parts: Assembler) -> ChatChunk:
+    def last(self, exchange: Answered, parts: Assembler) -> ChatChunk:
         """The last piece of a stream, with the whole."""
         chunk = parts.finish()
         return replace(chunk, reply=chunk.reply and replace(chunk.reply, limits=_limits(exchange)))
@@ -135,7 +189,7 @@ class _Call:
         return Assembler(stop=self._request.stop, private=self._private())
 
     @staticmethod
-    def streams(exchange: Exchange) -> bool:
+    def streams(exchange: Answered) -> bool:
         """Whether the answer comes in events; an error, and a server that can't stream, answer in one body."""
         return exchange.status == 200 and "json" not in exchange.headers.get("content-type", "")
 
@@ -146,7 +200,7 @@ class _Call:
         yield from said(self._request.messages)
 
 
-def _limits(exchange: Exchange) -> tuple[Told, ...]:
+def _limits(exchange: Answered) -> tuple[Told, ...]:
     return limits_told(exchange.headers, datetime.now(UTC))
 
 

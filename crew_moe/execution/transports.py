@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 from crew_moe.domain.expert import Expert, Transport
 from crew_moe.domain.outcome import ErrorClass
@@ -13,6 +15,13 @@ from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.stops import cut
 from crew_moe.local_gate import extractive
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest, LLMClient
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A client that can do without a thread of its own where a loop stays."""
+
+    def at_home(self) -> AbstractAsyncContextManager[None]: ...
 
 
 class Transports:
@@ -47,6 +56,15 @@ class Transports:
 
     def astream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> AsyncIterator[ChatChunk]:
         return self._for(expert).astream(expert, request, timeout_s=timeout_s)
+
+    @asynccontextmanager
+    async def at_home(self) -> AsyncIterator[None]:
+        """Calls on the running loop, which must live until this is left, keep their connections there."""
+        async with AsyncExitStack() as stack:
+            for client in self._clients.values():
+                if isinstance(client, Settling):
+                    await stack.enter_async_context(client.at_home())
+            yield
 
     def close(self) -> None:
         for client in (*self._clients.values(), *filter(None, [self._services])):

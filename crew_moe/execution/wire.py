@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
@@ -23,6 +23,9 @@ from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.guarded import AddressRefused
 from crew_moe.execution.loop import LoopThread
 from crew_moe.state.forking import survives_fork
+
+if TYPE_CHECKING:
+    from crew_moe.execution.lines import Lines
 
 T = TypeVar("T")
 
@@ -147,6 +150,39 @@ class Exchange:
             self._sent = True
 
 
+class LoopExchange:
+    """The same for callers on a loop of their own."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    @property
+    def status(self) -> int:
+        return self._exchange.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._exchange.headers
+
+    async def open(self) -> None:
+        await asyncio.wrap_future(self._exchange.open())
+
+    async def read(self) -> bytes:
+        return await asyncio.wrap_future(self._exchange.read())
+
+    async def read_all(self) -> bytes:
+        return await asyncio.wrap_future(self._exchange.read_all())
+
+    async def fetch(self) -> bytes:
+        return await asyncio.wrap_future(self._exchange.fetch())
+
+    async def finish(self) -> None:
+        await asyncio.wrap_future(self._exchange.finish())
+
+    def close(self) -> None:
+        self._exchange.close()
+
+
 class Wire:
     """Requests over one pool of connections, which starts with the first one and, in a forked child, anew.
 
@@ -179,6 +215,18 @@ class Wire:
         else:
             return Exchange(self, running, request, deadline)
         raise failure
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def lines(self) -> Lines | None:
+        """Connections for the running loop alone; None where this wire has to carry everything."""
+        try:
+            from crew_moe.execution.lines import Lines
+        except ImportError:
+            return None
+        return Lines(max_body=self.max_body) if self._transport is None and Lines.serves() else None
 
     def close(self) -> None:
         """End the thread and its connections; calls in flight fail, and so does every later one."""

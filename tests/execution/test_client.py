@@ -50,6 +50,14 @@ def acall(client: OpenAIClient, expert: Expert, chat: ChatRequest, timeout_s: fl
     return asyncio.run(client.acall(expert, chat, timeout_s=timeout_s))
 
 
+def home_acall(client: OpenAIClient, expert: Expert, chat: ChatRequest, timeout_s: float) -> ChatReply:
+    async def at_home() -> ChatReply:
+        async with client.at_home():
+            return await client.acall(expert, chat, timeout_s=timeout_s)
+
+    return asyncio.run(at_home())
+
+
 def stream(client: OpenAIClient, expert: Expert, chat: ChatRequest, timeout_s: float) -> ChatReply:
     return _whole(list(client.stream(expert, chat, timeout_s=timeout_s)))
 
@@ -57,6 +65,14 @@ def stream(client: OpenAIClient, expert: Expert, chat: ChatRequest, timeout_s: f
 def astream(client: OpenAIClient, expert: Expert, chat: ChatRequest, timeout_s: float) -> ChatReply:
     async def all_of_it() -> list[ChatChunk]:
         return [chunk async for chunk in client.astream(expert, chat, timeout_s=timeout_s)]
+
+    return _whole(asyncio.run(all_of_it()))
+
+
+def home_astream(client: OpenAIClient, expert: Expert, chat: ChatRequest, timeout_s: float) -> ChatReply:
+    async def all_of_it() -> list[ChatChunk]:
+        async with client.at_home():
+            return [chunk async for chunk in client.astream(expert, chat, timeout_s=timeout_s)]
 
     return _whole(asyncio.run(all_of_it()))
 
@@ -71,9 +87,9 @@ def _whole(chunks: list[ChatChunk]) -> ChatReply:
 Calling = Callable[[OpenAIClient, Expert, ChatRequest, float], ChatReply]
 
 
-@pytest.fixture(params=[call, acall, stream, astream])
+@pytest.fixture(params=[call, acall, home_acall, stream, astream, home_astream])
 def calling(request: pytest.FixtureRequest) -> Calling:
-    """The four ways of calling, which must not differ in how they fail."""
+    """The six ways of calling, which must not differ in how they fail."""
     way: Calling = request.param
     return way
 
@@ -119,7 +135,7 @@ def test_limits_that_the_answer_tells_are_kept(calling: Calling, client: OpenAIC
     assert reply.limits == (Told(rate="requests", remaining=7),)
 
 
-@pytest.mark.parametrize("way", [stream, astream])
+@pytest.mark.parametrize("way", [stream, astream, home_astream])
 def test_stream_is_read(way: Calling, client: OpenAIClient) -> None:
     with raw(chunked(WORDS, LAST, TOLD)) as server:
         reply = way(client, at(server), CHAT, 30.0)
@@ -161,6 +177,7 @@ def test_interrupted_call_closes_its_connection(client: OpenAIClient) -> None:
         assert server.gone.wait(30.0)
 
 
+@pytest.mark.parametrize("calling", [call, acall, stream, astream])
 def test_connections_are_used_again(calling: Calling, client: OpenAIClient) -> None:
     plays = [chunked(WORDS, LAST, TOLD) if calling in (stream, astream) else answer(GOOD) for _ in range(3)]
     with raw(*plays) as server:
@@ -192,7 +209,7 @@ def test_what_goes_wrong_has_its_class(calling: Calling, client: OpenAIClient, p
     assert failure.sent
 
 
-@pytest.mark.parametrize("way", [stream, astream])
+@pytest.mark.parametrize("way", [stream, astream, home_astream])
 @pytest.mark.parametrize(
     ("play", "error"),
     [

@@ -1,0 +1,115 @@
+"""Connections that belong to the loop that uses them; what may go wrong on the way is in test_client."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from crew_moe.domain.expert import Expert
+from crew_moe.execution.client import OpenAIClient
+from crew_moe.execution.failure import CallFailed
+from crew_moe.execution.line import Line
+from crew_moe.execution.lines import Lines
+from tests.execution.given import CHAT, EXPERT
+from tests.execution.raw import End, Play, RawServer, answer, chunked, raw
+from tests.execution.test_client import GOOD, KEY, LAST, TOLD, WORDS
+from tests.waiting import until
+
+
+@pytest.fixture
+async def home() -> AsyncIterator[OpenAIClient]:
+    client = OpenAIClient(base_url_for=lambda expert: expert.base_url, key_for=lambda _: KEY)
+    async with client.at_home():
+        yield client
+    client.close()
+
+
+def at(server: RawServer) -> Expert:
+    return replace(EXPERT, base_url=server.url)
+
+
+async def said(client: OpenAIClient, server: RawServer) -> str:
+    return (await client.acall(at(server), CHAT, timeout_s=5.0)).text
+
+
+def idle(client: OpenAIClient) -> list[Line]:
+    """The connections that wait for their next request."""
+    (lines,) = client._homes.values()
+    return [line for waiting in lines._idle.values() for _, line in waiting]
+
+
+async def test_no_thread_stands_in_between(home: OpenAIClient) -> None:
+    before = threading.active_count()
+    with raw(answer(GOOD)) as server:
+        during = threading.active_count()
+        assert await said(home, server) == "Paris."
+        assert threading.active_count() <= during + 1  # the server's own
+    assert threading.active_count() == before
+
+
+async def test_a_connection_is_used_again_by_calls_and_streams(home: OpenAIClient) -> None:
+    with raw(answer(GOOD), chunked(WORDS, LAST, TOLD), answer(GOOD)) as server:
+        await said(home, server)
+        assert [chunk.text async for chunk in home.astream(at(server), CHAT, timeout_s=5.0)]
+        await said(home, server)
+
+    assert {request.connection for request in server.received} == {0}
+    assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        answer(GOOD, end=End.CLOSE),
+        answer(GOOD, headers="Connection: close\r\n"),
+        Play((answer(GOOD).pieces[0] + b"HTTP/1.1 408 X\r\nContent-Length: 0\r\n\r\n",)),
+    ],
+    ids=["closed", "told", "spoke"],
+)
+async def test_a_connection_that_ended_is_not_used_again(home: OpenAIClient, first: Play) -> None:
+    with raw(first, answer(GOOD)) as server:
+        await said(home, server)
+        until(lambda: not any(line.reusable for line in idle(home)))
+        assert await said(home, server) == "Paris."
+
+    assert [request.connection for request in server.received] == [0, 1]
+
+
+async def test_an_answer_that_was_left_is_not_read_by_the_next_call(home: OpenAIClient) -> None:
+    with raw(chunked(WORDS, LAST, TOLD), answer(GOOD)) as server:
+        chunks = home.astream(at(server), CHAT, timeout_s=5.0)
+        await anext(chunks)
+        await chunks.aclose()  # type: ignore[attr-defined]
+        assert await said(home, server) == "Paris."
+
+
+async def test_interim_answers_and_packed_ones_are_understood(home: OpenAIClient) -> None:
+    packed = gzip.compress(json.dumps(GOOD).encode())
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    with raw(Play((early, answer(GOOD).pieces[0])), answer(packed, headers="Content-Encoding: gzip\r\n")) as server:
+        assert [await said(home, server) for _ in range(2)] == ["Paris."] * 2
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection(home: OpenAIClient) -> None:
+    bare = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + json.dumps(GOOD).encode()
+    with raw(Play((bare,), End.CLOSE)) as server:
+        assert await said(home, server) == "Paris."
+
+
+async def test_an_answer_that_is_too_long_is_malformed() -> None:
+    lines = Lines(max_body=100)
+    with raw(answer(b" " * 101)) as server:
+        exchange = lines.exchange(server.url, headers={}, content=b"{}", deadline=float("inf"))
+        with pytest.raises(CallFailed, match="more than 100 bytes"):
+            await exchange.fetch()
+    lines.close()
+
+
+async def test_a_proxy_of_the_environment_is_left_to_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    assert not Lines.serves()
