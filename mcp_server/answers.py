@@ -14,6 +14,7 @@ from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.snapshot import Pin
 from crew_moe.explanation import Explanation
 from crew_moe.routing.reports import ExpertHealth
+from crew_moe.simulation import PolicyTrial
 
 if TYPE_CHECKING:
     from crew_moe.crew.crew_run import CrewRun
@@ -24,7 +25,7 @@ VERSION: Final = "1"
 class Part(BaseModel):
     """A piece of an answer."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class Answer(Part):
@@ -33,14 +34,10 @@ class Answer(Part):
     schema_version: Literal["1"] = VERSION
 
 
-class Missed(Part):
-    expert_id: str
-    constraint: str
-    missed_by: float | None
-
-
 class Suggestion(Answer):
-    """Where `ok` is false nobody may serve: `binding` names the constraint, `nearest` who missed it by least."""
+    """Where `ok` is false nobody may serve: `binding` names the constraint, `nearest` who missed it by least, and the
+    rationale by how much.
+    """
 
     ok: bool
     decision_id: str
@@ -51,11 +48,9 @@ class Suggestion(Answer):
     estimated_cost_usd: str | None
     score: float | None
     confidence: float | None
-    strategy: str
     rationale: str
     binding: str | None
-    nearest: Missed | None
-    policy_version: str
+    nearest: str | None
 
     @classmethod
     def of(cls, decided: Decision | Infeasible) -> Self:
@@ -73,16 +68,13 @@ def _decided(decision: Decision) -> dict[str, Any]:
         "estimated_cost_usd": str(decision.estimated_cost_usd),
         "score": decision.score,
         "confidence": decision.confidence,
-        "strategy": decision.strategy,
         "rationale": decision.rationale,
         "binding": None,
         "nearest": None,
-        "policy_version": decision.policy_version,
     }
 
 
 def _refused(infeasible: Infeasible) -> dict[str, Any]:
-    nearest = infeasible.nearest
     return {
         "ok": False,
         "decision_id": infeasible.decision_id,
@@ -93,13 +85,9 @@ def _refused(infeasible: Infeasible) -> dict[str, Any]:
         "estimated_cost_usd": None,
         "score": None,
         "confidence": None,
-        "strategy": infeasible.strategy,
         "rationale": infeasible.message,
         "binding": infeasible.binding,
-        "nearest": None
-        if nearest is None
-        else Missed(expert_id=nearest.expert_id, constraint=nearest.constraint, missed_by=nearest.missed_by),
-        "policy_version": infeasible.policy_version,
+        "nearest": None if infeasible.nearest is None else infeasible.nearest.expert_id,
     }
 
 
@@ -120,7 +108,6 @@ class Health(Part):
     available: bool
     reason: str
     breaker: str
-    provider_breaker: str
     samples: float
     success_rate: float | None
     quality: float
@@ -145,7 +132,6 @@ class Served(Part):
     expert_id: str
     success: bool
     error: str | None
-    cost_usd: str | None
 
 
 class Rejected(Part):
@@ -161,7 +147,6 @@ class Told(Answer):
     ok: bool
     expert_id: str | None
     rationale: str
-    strategy: str
     score: float | None
     propensity: float | None
     factors: dict[str, float]
@@ -169,8 +154,6 @@ class Told(Answer):
     matches: bool | None
     served_by: str | None
     served: tuple[Served, ...]
-    policy_version: str
-    created_at: str
 
     @classmethod
     def of(cls, explanation: Explanation) -> Self:
@@ -180,7 +163,6 @@ class Told(Answer):
             ok=row["ok"],
             expert_id=row.get("expert_id"),
             rationale=explanation.rationale,
-            strategy=row["strategy"],
             score=row.get("score"),
             propensity=row.get("propensity"),
             factors=row.get("factors") or {},
@@ -190,9 +172,36 @@ class Told(Answer):
             matches=explanation.matches,
             served_by=explanation.served_by,
             served=tuple(Served(**{name: one.get(name) for name in Served.model_fields}) for one in explanation.served),
-            policy_version=row["policy_version"],
-            created_at=row["created_at"],
         )
+
+
+class Moved(Part):
+    """Null: nobody."""
+
+    before: str | None
+    after: str | None
+    count: int
+
+
+class Trial(Answer):
+    """What logged decisions would be under another policy; nothing is said of quality. `undecided` are those that can't
+    be made again, by the reason.
+    """
+
+    seen: int
+    decided: int
+    changed: int
+    moves: tuple[Moved, ...]
+    expected_usd_before: str
+    expected_usd_after: str
+    undecided: dict[str, int]
+    left_alone: tuple[str, ...]
+
+    @classmethod
+    def of(cls, trial: PolicyTrial) -> Self:
+        told = trial.as_dict()
+        undecided = {one.reason.value: one.count for one in trial.not_decidable}
+        return cls(**{name: told[name] for name in cls.model_fields if name in told}, undecided=undecided)
 
 
 class ScopeBudget(Part):
@@ -202,9 +211,7 @@ class ScopeBudget(Part):
     limit_usd: str | None
     settled_usd: str
     reserved_usd: str
-    overrun_usd: str
     available_usd: str | None
-    window: str
     ends_at: str | None
     blocked: bool
 
@@ -226,8 +233,6 @@ class Recorded(Answer):
 
 class OverrideSet(Answer):
     expert_id: str
-    task_type: str | None
-    task: str | None
     tenant: str | None
     expires_at: str | None
 
@@ -235,8 +240,6 @@ class OverrideSet(Answer):
     def of(cls, pin: Pin) -> Self:
         return cls(
             expert_id=pin.expert_id,
-            task_type=pin.task_type,
-            task=pin.task,
             tenant=pin.tenant,
             expires_at=pin.expires_at.isoformat() if pin.expires_at else None,
         )
@@ -249,7 +252,6 @@ class OverridesCleared(Answer):
 class CrewTask(Part):
     task: str
     expert_id: str | None
-    calls: int
     cost_usd: str
 
 
@@ -270,7 +272,6 @@ class CrewResult(Answer):
         return cls(
             **{name: told[name] for name in cls.model_fields if name in told and name != "tasks"},
             tasks=tuple(
-                CrewTask(task=row.task, expert_id=row.expert_id, calls=row.calls, cost_usd=f"{row.cost_usd:f}")
-                for row in run.tasks
+                CrewTask(task=row.task, expert_id=row.expert_id, cost_usd=f"{row.cost_usd:f}") for row in run.tasks
             ),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
@@ -11,14 +11,17 @@ from crew_moe.domain.expert import Capability, Tier
 from crew_moe.domain.request import Name, Usd
 from crew_moe.domain.task import TaskType
 from crew_moe.errors import InvalidRequest
+from crew_moe.simulation import DEFAULT_DECISIONS, MAX_DECISIONS
 from crew_moe.surface.page import DEFAULT_LIMIT, MAX_LIMIT
 
+MAX_MINUTES: Final = 5_256_000  # ten years
 # suggest_route lists these words; to list them again would cost every client's model its context.
 AWord = WithJsonSchema({"type": "string"})
 TaskTypeWord = Annotated[TaskType, AWord]
 CapabilityWord = Annotated[Capability, AWord]
+Decisions = Annotated[int, Field(ge=1, le=MAX_DECISIONS, strict=True)]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, strict=True)]
-Minutes = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Minutes = Annotated[float, Field(gt=0, le=MAX_MINUTES, allow_inf_nan=False, strict=True)]
 
 
 class Arguments(BaseModel):
@@ -54,6 +57,12 @@ class HealthAsked(Arguments):
 
 class DecisionAsked(Arguments):
     decision_id: Name
+
+
+class Candidate(Arguments):
+    policy: dict[str, Any] | str
+    decisions: Decisions = DEFAULT_DECISIONS
+    task_type: TaskTypeWord | None = None
 
 
 class BudgetAsked(Arguments):

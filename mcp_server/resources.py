@@ -9,6 +9,7 @@ from typing import Any, Final, ParamSpec
 
 from fastmcp import FastMCP
 from fastmcp.exceptions import ResourceError
+from fastmcp.resources import ResourceContent, ResourceResult
 from fastmcp.server.auth import require_scopes
 from pydantic_core import to_json
 
@@ -48,15 +49,17 @@ def add_resources(server: FastMCP[Any], operations: Operations, *, guarded: bool
         return {"expert": asdict(found), "health": operations.health(found.expert_id)[0].as_dict()}
 
 
-def _told(read: Callable[P, Any]) -> Callable[P, str]:
+def _told(read: Callable[P, Any]) -> Callable[P, ResourceResult]:
     """What is read, as JSON; what goes wrong, as a fault."""
 
     @wraps(read)
-    def reading(*args: P.args, **kwargs: P.kwargs) -> str:
+    def reading(*args: P.args, **kwargs: P.kwargs) -> ResourceResult:
         try:
-            return to_json(_plain(read(*args, **kwargs)), indent=2).decode()
+            text = to_json(_plain(read(*args, **kwargs)), indent=2).decode()
         except CrewMoEError as error:
             fault = fault_of(error)
+        else:
+            return ResourceResult([ResourceContent(text, mime_type=JSON)])
         raise ResourceError(str(fault))
 
     return reading

@@ -11,8 +11,9 @@ Schema = dict[str, Any]
 # What no client needs: names made of field names, defaults that leaving a field out means anyway, and bounds that only
 # the careless pass, who are told of them then.
 _NOISE: Final = frozenset({"title", "description", "default", "minLength", "maxLength", "pattern", "uniqueItems"})
-_NO_NEWS: Final[Mapping[str, Any]] = {"minimum": 0, "exclusiveMinimum": 0, "additionalProperties": False}
-_TELLING_MAXIMUM: Final = 10_000
+_LEAST: Final = (0, 1)
+_MOST: Final = 1_000
+_WORDS: Final = 12  # whoever needs a longer list has an error that names it
 _NULL: Final[Schema] = {"type": "null"}
 
 
@@ -29,8 +30,9 @@ def input_schema(model: type[BaseModel], notes: Mapping[str, str], hidden: Colle
 
 
 def output_schema(model: type[BaseModel]) -> Schema:
-    """What a tool gives; every field is always there."""
-    return _compact(model.model_json_schema(mode="serialization"), drop_null=False)
+    """What a tool gives. Every field is always there; the schema says so of its own, not of the rows inside."""
+    schema = _compact(model.model_json_schema(mode="serialization"), drop_null=False)
+    return {**schema, "properties": {name: _unpressed(part) for name, part in schema["properties"].items()}}
 
 
 def _compact(schema: Schema, *, drop_null: bool) -> Schema:
@@ -55,8 +57,19 @@ def _compact(schema: Schema, *, drop_null: bool) -> Schema:
 
 
 def _is_noise(name: str, part: Any) -> bool:
-    huge = name in ("maximum", "exclusiveMaximum") and part > _TELLING_MAXIMUM
-    return name in _NOISE or huge or (name in _NO_NEWS and part == _NO_NEWS[name])
+    if name in ("minimum", "exclusiveMinimum"):
+        return part in _LEAST
+    if name in ("maximum", "exclusiveMaximum"):
+        return bool(part >= _MOST)
+    return name in _NOISE or (name == "enum" and len(part) > _WORDS) or (name == "additionalProperties" and not part)
+
+
+def _unpressed(part: Schema) -> Schema:
+    """A list whose rows may be read with nothing `required` of them."""
+    items = part.get("items")
+    if not isinstance(items, dict) or "required" not in items:
+        return part
+    return {**part, "items": {name: inner for name, inner in items.items() if name != "required"}}
 
 
 def _joined(node: Schema, *, drop_null: bool) -> Schema:

@@ -28,9 +28,11 @@ from mcp_server.answers import (
     ScopeBudget,
     Suggestion,
     Told,
+    Trial,
 )
 from mcp_server.arguments import (
     BudgetAsked,
+    Candidate,
     CrewInputs,
     DecisionAsked,
     ExpertsAsked,
@@ -117,6 +119,11 @@ def explain_decision(call: Call, asked: DecisionAsked) -> Told:
     return Told.of(call.operations.explain(call.caller, asked.decision_id))
 
 
+def simulate_policy(call: Call, asked: Candidate) -> Trial:
+    trial = call.operations.simulate(call.caller, asked.policy, decisions=asked.decisions, task_type=asked.task_type)
+    return Trial.of(trial)
+
+
 def budget_status(call: Call, asked: BudgetAsked) -> Budget:
     return Budget(scopes=tuple(map(ScopeBudget.of, call.operations.budget(call.caller, asked.scope))))
 
@@ -155,9 +162,8 @@ TOOLS: Final = (
         name="suggest_route",
         title="Suggest an expert",
         description=(
-            "Which expert (LLM) should serve a request, with fallbacks, expected cost and the reason. Use before you "
-            "call a model. Calls no model and reserves no money. ok=false means that nobody may serve: `binding` names "
-            "the limit to loosen."
+            "Which expert (LLM) should serve a request, its fallbacks, expected cost and why. Use before calling a "
+            "model. Calls none, reserves no money. ok=false: nobody may serve, `binding` is the limit to loosen."
         ),
         toolset=Toolset.ROUTING,
         scope=AccessScope.READ,
@@ -174,7 +180,8 @@ TOOLS: Final = (
             "pin": "This expert_id and no other.",
         },
         hidden=frozenset(
-            {"parallel", "profile", "modality", "critical", "seed", "session_key", "channel", "fallbacks", "strategy"}
+            {"parallel", "profile", "modality", "critical", "seed", "session_key", "channel", "run_id", "fallbacks"}
+            | {"strategy", "urgency", "user", "task", "deadline_ms"}
         ),
         swift=True,
     ),
@@ -182,8 +189,8 @@ TOOLS: Final = (
         name="list_experts",
         title="List the experts",
         description=(
-            "The catalogue by pages: prices, windows, capabilities, availability. Use to see which expert ids exist. "
-            "Name the `fields` you need to keep the answer short; pass next_cursor on for the next page."
+            "The catalogue by pages: prices, windows, capabilities, availability. Use to find expert ids. Name the "
+            "`fields` you need; pass next_cursor on for the next page."
         ),
         toolset=Toolset.ROUTING,
         scope=AccessScope.READ,
@@ -200,8 +207,8 @@ TOOLS: Final = (
         name="expert_health",
         title="Health of experts",
         description=(
-            "How experts do: success rate, quality, average latency, cost, circuit breakers, and why one can't be "
-            "called. Use before you depend on an expert, or when calls fail."
+            "Success rate, quality, average latency, cost and circuit breaker of experts, and why one can't be "
+            "called. Use before depending on one, or when calls fail."
         ),
         toolset=Toolset.ROUTING,
         scope=AccessScope.READ,
@@ -215,8 +222,8 @@ TOOLS: Final = (
         name="explain_decision",
         title="Explain a decision",
         description=(
-            "Why a recorded decision chose its expert, who was rejected by which rule, and what came of it. Use when "
-            "somebody asks why, or when a suggestion is infeasible."
+            "Why a recorded decision chose its expert, who was rejected by which rule, and what came of it. Use "
+            "when asked why, or when nobody could serve."
         ),
         toolset=Toolset.ROUTING,
         scope=AccessScope.READ,
@@ -227,11 +234,26 @@ TOOLS: Final = (
         notes={"decision_id": "As suggest_route, crews and the log give it."},
     ),
     ToolRow(
+        name="simulate_policy",
+        title="Try a policy",
+        description=(
+            "Make the newest logged decisions again under a candidate for policy.yaml: who would serve, at which "
+            "cost. Says nothing of quality. Use before changing a policy."
+        ),
+        toolset=Toolset.POLICY,
+        scope=AccessScope.READ,
+        effect=READS,
+        takes=Candidate,
+        gives=Trial,
+        run=simulate_policy,
+        notes={"policy": "What differs from the packaged policy, as an object or YAML."},
+    ),
+    ToolRow(
         name="budget_status",
         title="Budgets",
         description=(
-            "What is spent, reserved and left in each budget scope. Use before work that costs money, or when a budget "
-            "is what refused a request."
+            "What is spent, reserved and left in each budget scope. Use before costly work, or when a budget "
+            "refused a request."
         ),
         toolset=Toolset.BUDGET,
         scope=AccessScope.READ,
@@ -245,8 +267,8 @@ TOOLS: Final = (
         name="record_outcome",
         title="Record an outcome",
         description=(
-            "Tell how an attempt of a decision went that you carried out yourself. Use after every call that "
-            "suggest_route led to: routing learns from it and a cost is charged. Counts once per decision and attempt."
+            "Tell how a call went that you made yourself. Use after every call that suggest_route led to: routing "
+            "learns, and the cost is charged. Counts once per decision and attempt."
         ),
         toolset=Toolset.OUTCOMES,
         scope=AccessScope.REPORT,
@@ -259,8 +281,8 @@ TOOLS: Final = (
         name="set_override",
         title="Pin an expert",
         description=(
-            "Send matching requests to one expert alone, for some minutes or until cleared. Use in an incident. "
-            "Replaces the override of the same task type, task and tenant."
+            "Send matching requests to one expert alone. Use in an incident. Replaces the override of the same task "
+            "type, task and tenant."
         ),
         toolset=Toolset.OVERRIDES,
         scope=AccessScope.ADMIN,
@@ -286,8 +308,8 @@ TOOLS: Final = (
         name="execute_crew",
         title="Run the crew",
         description=(
-            "Run the configured crew on these inputs and wait for its answer. Calls models and spends money, within "
-            "all budgets and the gate. Reports progress by task; cancel the request to stop before the next model call."
+            "Run the configured crew and wait for its answer. Use only when asked to: it calls models and spends "
+            "money, within budgets and gate. Reports progress by task; cancel to stop before the next call."
         ),
         toolset=Toolset.CREW,
         scope=AccessScope.EXECUTE,
