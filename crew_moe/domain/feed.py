@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from crew_moe.domain.digest import digest
@@ -61,12 +61,17 @@ def cursor_of(text: str) -> Cursor:
     return Cursor(int(found[1]), int(found[2]))
 
 
+Body = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+
+
 class FeedEvent(NamedTuple):
-    """Something to tell. `owner` is EVERYONE, OPERATORS alone, or the digest of a tenant; `body` is JSON-ready."""
+    """Something to tell. `owner` is EVERYONE, OPERATORS alone, or the digest of a tenant; `body` is JSON-ready, or
+    makes what is: most events of a busy router are never read.
+    """
 
     kind: FeedKind
     owner: str
-    body: Mapping[str, Any]
+    body: Body
 
 
 class Delivery:
@@ -74,7 +79,7 @@ class Delivery:
 
     __slots__ = ("_body", "_frame", "cursor", "kind", "owner")
 
-    def __init__(self, cursor: Cursor, kind: str, owner: str, body: Mapping[str, Any] | str) -> None:
+    def __init__(self, cursor: Cursor, kind: str, owner: str, body: Body | str) -> None:
         """`body` may be JSON already: an object with at least one member."""
         self.cursor = cursor
         self.kind = kind
@@ -97,9 +102,9 @@ class Ended(Word):
     CLOSED = "closed"
 
 
-def written(body: Mapping[str, Any]) -> str:
+def written(body: Body) -> str:
     """An event's body as JSON."""
-    return json.dumps(body)
+    return json.dumps(body() if callable(body) else body)
 
 
 def gap(after: Cursor, *, lost: int | None, at: str) -> Delivery:

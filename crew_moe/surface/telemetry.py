@@ -44,7 +44,7 @@ class Telemetry:
 
     def bind(self, router: Router) -> None:
         """What metrics look up is this router's, and its calls are traced."""
-        self.reporter.key = router.log_key
+        self.reporter.know(router.log_key)
         self.metrics.bind(self._sources(router))
         if self.tracing.on:
             router.executor.client.reached_by(lambda client: TracedClient(client, self.tracing))

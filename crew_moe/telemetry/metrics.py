@@ -108,9 +108,9 @@ class Metrics:
     def _batch_decided(self, happening: BatchDecided, counts: Counts) -> None:
         self._child("crew_moe_batch_latency_ms").observe(happening.took_ms)
         requests, chosen = happening.requests, happening.answers.expert_ids
-        asked = [(request.strategy, request.task_type) for request in requests]
-        rows = Counter(zip(chosen, asked, strict=True))
-        for (expert_id, (strategy, task_type)), count in rows.items():
+        strategies, task_types = [each.strategy for each in requests], [each.task_type for each in requests]
+        rows = Counter(zip(chosen, strategies, task_types, strict=True))
+        for (expert_id, strategy, task_type), count in rows.items():
             name = _known(strategy or happening.strategy, self._sources.strategies)
             told = INFERRED if task_type is None else _known(str(task_type), TASK_TYPES)
             counts["moe_routing_total", (name, told, "infeasible" if expert_id is None else "routed")] += count

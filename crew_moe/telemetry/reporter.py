@@ -6,9 +6,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import Any, Final, NamedTuple
 
-from crew_moe.domain.decision import Decision, Infeasible
+from crew_moe.domain.decision import Decision
 from crew_moe.domain.feed import EVERYONE, OPERATORS, FeedEvent, FeedKind, owner_of
 from crew_moe.domain.happening import Attempted, BatchDecided, Decided, Happening, Noted, Reported
 from crew_moe.domain.outcome import Outcome
@@ -88,61 +89,39 @@ class Reporter:
     """
 
     def __init__(self, feed: Feed, *, key: bytes = b"") -> None:
-        self.key = key
         self._feed = feed
+        self._tenants: dict[str | None, str] = {}
+        self.know(key)
         self._owners: OrderedDict[str, str] = OrderedDict()
+
+    def know(self, key: bytes) -> None:
+        """From now on tenants are told apart by this key."""
+        self._key = key
+        self._tenants.clear()
 
     def read(self, happenings: Sequence[Happening]) -> None:
         told = [event for happening in happenings for event in _TOLD[type(happening)](self, happening)]
         self._feed.publish(told)
 
     def _decided(self, happening: Decided) -> Iterator[FeedEvent]:
-        answer, owner = happening.answer, owner_of(happening.tenant, self.key)
-        self._remember(answer.decision_id, owner)
-        chosen = _chosen(answer) if isinstance(answer, Decision) else _refused(answer)
-        yield FeedEvent(
-            FeedKind.DECISION,
-            owner,
-            {
-                "at": answer.created_at.isoformat(),
-                "decision_id": answer.decision_id,
-                "ok": answer.ok,
-                "routing_strategy": answer.strategy,
-                "task_type": answer.features.task_type.value,
-                "latency_ms": round(happening.took_ms, 4),
-                **chosen,
-            },
-        )
+        owner = self._owner(happening.tenant)
+        self._remember(happening.answer.decision_id, owner)
+        yield FeedEvent(FeedKind.DECISION, owner, partial(_decision, happening))
 
     def _batch_decided(self, happening: BatchDecided) -> Iterator[FeedEvent]:
         """One event for each tenant in the batch."""
-        by_owner: dict[str, Counter[str | None]] = {}
-        for request, expert_id in zip(happening.requests, happening.answers.expert_ids, strict=True):
-            owner = owner_of(request.tenant, self.key)
-            by_owner.setdefault(owner, Counter())[expert_id] += 1
-        for owner, counts in by_owner.items():
-            refused = counts.pop(None, 0)
-            most = dict(counts.most_common(MAX_EXPERTS_SHOWN))
-            yield FeedEvent(
-                FeedKind.BATCH,
-                owner,
-                {
-                    "at": happening.at.isoformat(),
-                    "batch_id": happening.batch_id,
-                    "decisions": refused + counts.total(),
-                    "infeasible": refused,
-                    "selected_services": list(most),
-                    "counts": most,
-                    "routing_strategy": happening.strategy,
-                    "latency_ms": round(happening.took_ms, 4),
-                },
-            )
+        tenants = [request.tenant for request in happening.requests]
+        by_tenant: dict[str | None, Counter[str | None]] = {}
+        for (tenant, expert_id), count in Counter(zip(tenants, happening.answers.expert_ids, strict=True)).items():
+            by_tenant.setdefault(tenant, Counter())[expert_id] += count
+        for tenant, counts in by_tenant.items():
+            yield FeedEvent(FeedKind.BATCH, self._owner(tenant), _batch(happening, counts))
 
     def _attempted(self, happening: Attempted) -> Iterator[FeedEvent]:
         row = happening.attempt.as_dict()
         del row["detail"]  # it may quote what a provider says
         body = {"at": row.pop("started_at"), "decision_id": happening.decision_id, "task_type": happening.task_type}
-        yield FeedEvent(FeedKind.ATTEMPT, owner_of(happening.tenant, self.key), {**body, **row})
+        yield FeedEvent(FeedKind.ATTEMPT, self._owner(happening.tenant), {**body, **row})
 
     def _reported(self, happening: Reported) -> Iterator[FeedEvent]:
         report = happening.report
@@ -157,6 +136,15 @@ class Reporter:
         owner = _AUDIENCES[notice.audience](self, fields)
         yield FeedEvent(notice.kind, owner, {"at": happening.at.isoformat(), "event": happening.event, **body})
 
+    def _owner(self, tenant: str | None) -> str:
+        """As `owner_of`, which takes long enough to be remembered."""
+        owner = self._tenants.get(tenant)
+        if owner is None:
+            if len(self._tenants) >= MAX_REMEMBERED:
+                self._tenants.clear()
+            owner = self._tenants[tenant] = owner_of(tenant, self._key)
+        return owner
+
     def _remember(self, decision_id: str, owner: str) -> None:
         """Whose decision it is, for the events of the log that name no more than it."""
         self._owners[decision_id] = owner
@@ -168,7 +156,7 @@ class Reporter:
 
     def _of_the_scope(self, fields: Mapping[str, Any]) -> str:
         scopes = fields.get("scopes") or (fields.get("scope", ""),)
-        return owner_of(tenant_of(scopes), self.key)
+        return self._owner(tenant_of(scopes))
 
 
 _TOLD: Final[Mapping[type, Callable[[Reporter, Any], Iterable[FeedEvent]]]] = {
@@ -186,6 +174,35 @@ _AUDIENCES: Final[Mapping[Audience, Callable[[Reporter, Mapping[str, Any]], str]
 }
 
 
+def _decision(happening: Decided) -> dict[str, Any]:
+    answer = happening.answer
+    chosen = _chosen(answer) if isinstance(answer, Decision) else {"selected_services": [], "binding": answer.binding}
+    return {
+        "at": answer.created_at.isoformat(),
+        "decision_id": answer.decision_id,
+        "ok": answer.ok,
+        "routing_strategy": answer.strategy,
+        "task_type": answer.features.task_type.value,
+        "latency_ms": round(happening.took_ms, 4),
+        **chosen,
+    }
+
+
+def _batch(happening: BatchDecided, counts: Counter[str | None]) -> dict[str, Any]:
+    refused = counts.pop(None, 0)
+    most = dict(counts.most_common(MAX_EXPERTS_SHOWN))
+    return {
+        "at": happening.at.isoformat(),
+        "batch_id": happening.batch_id,
+        "decisions": refused + counts.total(),
+        "infeasible": refused,
+        "selected_services": list(most),
+        "counts": most,
+        "routing_strategy": happening.strategy,
+        "latency_ms": round(happening.took_ms, 4),
+    }
+
+
 def _chosen(answer: Decision) -> dict[str, Any]:
     """Seed 004's `selected_services` beside our own names: the chosen expert, or a group's."""
     group = answer.group
@@ -195,10 +212,6 @@ def _chosen(answer: Decision) -> dict[str, Any]:
         "score": answer.score,
         "propensity": answer.propensity,
     }
-
-
-def _refused(answer: Infeasible) -> dict[str, Any]:
-    return {"selected_services": [], "binding": answer.binding}
 
 
 def _plain(value: Any) -> Any:

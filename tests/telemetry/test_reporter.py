@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -30,10 +32,16 @@ class Kept(MemoryFeed):
         self.events += events
 
 
-def told(witness: Witness) -> list[FeedEvent]:
+class Told(NamedTuple):
+    kind: FeedKind
+    owner: str
+    body: dict[str, Any]
+
+
+def told(witness: Witness) -> list[Told]:
     feed = Kept()
     Reporter(feed, key=KEY).read(witness.seen)
-    return feed.events
+    return [Told(event.kind, event.owner, json.loads(written(event.body))) for event in feed.events]
 
 
 def asked(tenant: str | None = "acme", **more: object) -> RoutingRequest:
