@@ -74,7 +74,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         pool = self._pools.get((scheme, host))
         if pool is None:
             verify = self._trusted if scheme == "https" else False  # reading all certificates takes its time
-            pool = httpx.AsyncHTTPTransport(verify=verify, limits=KEPT_ALIVE, trust_env=False)
+            pool = httpx.AsyncHTTPTransport(verify=verify, limits=KEPT_ALIVE)
             self._pools[scheme, host] = pool
         return pool
 

@@ -18,7 +18,7 @@ from crew_moe.state.memory.store import MemoryStore
 from crew_moe.telemetry.events import Recorder
 from tests.router.test_lost_state import names
 from tests.routing.given import NOW, POLICY, board
-from tests.state.given import SAMPLE
+from tests.state.given import SAMPLE, service_named
 from tests.waiting import PATIENCE_S, until
 
 KEY = "expert:gpt-4o"
@@ -125,6 +125,17 @@ def test_breaker_shows_while_statistics_rest(store: RemoteStore) -> None:
     assert (store.whole, boards.current().snapshot.performance) == (1, {})
     clock.advance(0.3)
     until(lambda: ("gpt-4o", "testing") in boards.current().snapshot.performance)
+    boards.close()
+
+
+def test_services_show_while_statistics_rest(store: RemoteStore) -> None:
+    boards = Boards(board(), store, ManualClock(NOW))  # it stands still, so statistics rest for ever
+    boards.current()
+    store.register(service_named())
+
+    until(lambda: "embedder" in boards.current().registry)
+
+    assert store.whole == 1
     boards.close()
 
 

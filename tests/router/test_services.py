@@ -11,10 +11,11 @@ import pytest
 
 from crew_moe import Decision, Feedback, Infeasible, Outcome, Router
 from crew_moe.domain.host_rules import LOOPBACK
+from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.service import Registration, Service
 from crew_moe.errors import HostNotAllowed, InvalidInput, ServiceConflict, UnknownService
 from crew_moe.services import Wanted, selected_services
-from tests.router.ruled import answered, asked, events, ruled
+from tests.router.ruled import answered, asked, events, failed, ruled
 from tests.service_host import Host, hosting
 from tests.waiting import until
 
@@ -172,6 +173,17 @@ def test_it_is_there_when_a_router_starts(url: str, host: Host) -> None:
     with Router.from_config(state=url, service_hosts=LOOPBACK) as second:
         assert chosen(second).expert_id == "worker"
         assert second.services.proxy("worker", [1]).data["done"] == [1]
+
+
+def test_a_replica_calls_no_host_that_it_does_not_list_itself(tmp_path: Path, host: Host) -> None:
+    state = f"sqlite:///{tmp_path}/state.db"
+    with ruled(tmp_path, state=state, service_hosts=LOOPBACK) as before:
+        before.services.register(chatty(host))
+    with ruled(tmp_path, state=state) as after:
+        failure = failed(after, asked(min_quality=0.99))
+
+    assert [row.error for row in failure.attempts if row.expert_id == "chatty"] == [ErrorClass.NOT_FOUND]
+    assert host.calls == []
 
 
 # ---- routing by type ---------------------------------------------------------------------------------------------

@@ -71,6 +71,13 @@ def test_who_left_is_found_by_calls_under_way_alone() -> None:
         answer(after, pin="chatty")
 
 
+def test_who_joins_is_laid_out_for_deciding() -> None:
+    after = _renewed(board(), CHAT)
+
+    assert decided(after, min_quality=0.99).expert_id == "chatty"
+    assert decided(after).registry_digest == after.registry.digest != REGISTRY.digest
+
+
 def test_another_board_of_the_catalogue_follows() -> None:
     known, other = _on(CHAT), board(live=True)
     following = other.following(known)
