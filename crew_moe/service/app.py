@@ -77,7 +77,8 @@ def make_app(parts: Parts, *, extra: APIRouter | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with parts.router.at_home():
+            yield
         await stream.close()
         await admission.aclose()
         await asyncio.to_thread(_close, parts)
