@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from decimal import Decimal
 from threading import Event, Lock
@@ -68,6 +69,7 @@ class Watch:
         self._begun: set[str] = set()
         self._finished: set[str] = set()
         self._lock = Lock()
+        self._outside = copy_context()  # where the listener belongs: what it prints is not the crew's
 
     def cancelled(self) -> bool:
         """Asked before every call of a model; a yes stops it."""
@@ -104,7 +106,7 @@ class Watch:
             cost_usd=cost_usd,
         )
         try:
-            self._told(progress)
+            self._outside.copy().run(self._told, progress)
         except Exception as error:  # noqa: BLE001 - somebody else's code; a crew does not end by who watches it
             self._told = None
             self._sink.emit("progress_not_told", task=task, error=type(error).__name__)

@@ -101,6 +101,12 @@ def test_progress_comes_in_order(router: Router, folder: Make) -> None:
     assert heard[-1].cost_usd == run.cost_usd > heard[1].cost_usd > heard[0].cost_usd == 0
 
 
+def test_listener_is_heard_itself(router: Router, folder: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    Project(router, folder()).run(SEA, progress=lambda news: print(news.task, news.stage))  # noqa: T201 - what is tested
+
+    assert capsys.readouterr().out == "draft started\ndraft finished\npolish started\npolish finished\n"
+
+
 def test_listener_that_fails_ends_no_run(sim: Simulation, folder: Make) -> None:
     sink = Recorder()
 
