@@ -1,7 +1,6 @@
-"""Cancelling over HTTP: the notification is a request of its own, which knows nothing of the one that it is about.
+"""Cancelling over HTTP, where every request stands alone: a client hangs up, or says so in a request of its own.
 
-A client that closes the connection of a call ends it without this, at whichever replica it runs; a notification ends
-what runs in the process that it reaches.
+To hang up ends a call at whichever replica it runs; a word ends what runs in the process that it reaches.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from threading import Event
 from typing import Any, Final
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crew_moe.surface.rates import caller_key
@@ -19,6 +19,7 @@ from mcp_server.auth import caller_in
 
 METHOD: Final = "notifications/cancelled"
 LONGEST: Final = 10_000  # bytes; a cancellation is short
+_STOPS: Final = "crew_moe.stops"
 
 
 class Running:
@@ -49,21 +50,31 @@ class Running:
 
 
 class Cancellations:
-    """ASGI: listens for notifications of cancellation, and passes everything on."""
+    """ASGI: hears when a client hangs up, and what it says of its other calls; passes everything on."""
 
     def __init__(self, app: ASGIApp, running: Running) -> None:
         self._app = app
         self._running = running
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or not _is_short(scope):
+        if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         first = await receive()
         number = _cancelled(first.get("body", b""))
         if number is not None:
             self._running.stop(who_asks(scope), number)
-        await self._app(scope, _again(first, receive), send)
+        stops: list[Event] = []
+        scope[_STOPS] = stops
+        await self._app(scope, _heard(first, receive, stops), send)
+
+
+@contextmanager
+def stoppable(running: Running, request: Request, number: str, stop: Event) -> Iterator[None]:
+    """While this lasts, the client of this request can stop it, by hanging up or by its word."""
+    request.scope.get(_STOPS, []).append(stop)
+    with running.going_on(who_asks(request.scope), number, stop):
+        yield
 
 
 def who_asks(scope: Mapping[str, Any]) -> str:
@@ -73,14 +84,9 @@ def who_asks(scope: Mapping[str, Any]) -> str:
     return f"{caller_key(caller_in(scope), address)} {address}"
 
 
-def _is_short(scope: Scope) -> bool:
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    return length.isdigit() and int(length) <= LONGEST
-
-
 def _cancelled(body: bytes) -> str | None:
     """The number of the call that a notification cancels; None for any other message."""
-    if METHOD.encode() not in body:
+    if len(body) > LONGEST or METHOD.encode() not in body:
         return None
     try:
         told: Any = json.loads(body)
@@ -91,11 +97,15 @@ def _cancelled(body: bytes) -> str | None:
     return None if number is None else str(number)
 
 
-def _again(first: Message, receive: Receive) -> Receive:
-    """What was received already, once more, and then the rest."""
+def _heard(first: Message, receive: Receive, stops: list[Event]) -> Receive:
+    """What was received already, once more, and then the rest; when it is the end of the line, `stops` are set."""
     waiting = [first]
 
     async def receiving() -> Message:
-        return waiting.pop() if waiting else await receive()
+        message = waiting.pop() if waiting else await receive()
+        if message["type"] == "http.disconnect":
+            for stop in stops:
+                stop.set()
+        return message
 
     return receiving

@@ -5,14 +5,13 @@ What goes wrong is told in the answer and nowhere else: fastmcp would log the ar
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from contextvars import copy_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
-import anyio.from_thread
 import anyio.to_thread
 from fastmcp.server.auth import require_scopes
 from fastmcp.server.context import Context
@@ -25,8 +24,8 @@ from crew_moe.surface.fault import Fault, fault_of
 from crew_moe.surface.operations import Operations
 from mcp_server.answers import Answer
 from mcp_server.auth import current_caller
-from mcp_server.call import Call
-from mcp_server.cancelling import Running, who_asks
+from mcp_server.call import Call, Tell
+from mcp_server.cancelling import Running, stoppable
 from mcp_server.schema import input_schema, output_schema
 from mcp_server.tools import ToolRow
 
@@ -79,12 +78,11 @@ class RoutedTool(Tool):
 
     async def run(self, arguments: dict[str, Any]) -> ToolResult:
         """Answer one call. Cancelled, it tells the operation to stop and waits no longer for it."""
-        context = get_context()
         call = Call(
             operations=self.operations,
             caller=current_caller(),
             project=self.project,
-            tell=partial(_tell, context),
+            tell=_teller(get_context()),
         )
         began, fault = perf_counter(), None
         try:
@@ -114,8 +112,8 @@ class RoutedTool(Tool):
         with ExitStack() as stack:
             stack.callback(call.stopped.set)
             with suppress(RuntimeError):  # not over HTTP
-                who, number = who_asks(get_http_request().scope), get_context().request_id
-                stack.enter_context(self.running.going_on(who, number, call.stopped))
+                request, number = get_http_request(), get_context().request_id
+                stack.enter_context(stoppable(self.running, request, number, call.stopped))
             yield
 
     def _emit(self, event: str, **fields: Any) -> None:
@@ -132,6 +130,12 @@ def _result(answer: Answer) -> ToolResult:
     return ToolResult(content=to_json(answer).decode(), structured_content=answer.model_dump(mode="json"))
 
 
-def _tell(context: Context, done: float, total: float | None, message: str) -> None:
-    """Report progress from the thread that the operation runs in."""
-    anyio.from_thread.run(partial(context.report_progress, progress=done, total=total, message=message))
+def _teller(context: Context) -> Tell:
+    """Reports progress from whichever thread the operation works in, in the name of the present request."""
+    loop, request = asyncio.get_running_loop(), copy_context()
+
+    def tell(done: float, total: float | None, message: str) -> None:
+        report = context.report_progress(progress=done, total=total, message=message)
+        request.copy().run(asyncio.run_coroutine_threadsafe, report, loop)
+
+    return tell
