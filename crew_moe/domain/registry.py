@@ -62,6 +62,10 @@ class Registry:
         others = {one.service_id for one in self.services if not one.serves(tenant)}
         return tuple(expert.expert_id for expert in self.experts if expert.expert_id not in others)
 
+    def hides(self, expert_id: str, tenant: str | None) -> bool:
+        """Whether it is a service that this tenant is not to be told of."""
+        return any(one.service_id == expert_id and not one.serves(tenant) for one in self.services)
+
     def serving(self, services: Sequence[Service]) -> Registry:
         """The same catalogue with these services instead; where both have an id, it means the catalogue's expert.
 

@@ -124,11 +124,11 @@ def check_names(request: RoutingRequest, board: Board) -> None:
             value=request.strategy,
             allowed=sorted(STRATEGIES),
         )
-    if request.pin is not None and request.pin not in board.registry:
-        raise UnknownExpert(request.pin, board.registry.names, where="pin")
-    for name in request.fallbacks or ():
-        if name not in board.registry:
-            raise UnknownExpert(name, board.registry.names, where="fallbacks")
+    registry, tenant = board.registry, request.tenant
+    named = [("pin", request.pin)] if request.pin is not None else []
+    for where, name in (*named, *(("fallbacks", name) for name in request.fallbacks or ())):
+        if name not in registry or registry.hides(name, tenant):
+            raise UnknownExpert(name, registry.seen_by(tenant), where=where)
 
 
 def _refuse(

@@ -6,7 +6,7 @@ MCP, and nothing there holds a rule of its own. Scopes are checked by the surfac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,9 @@ class Operations:
     def record(self, caller: Caller, outcome: Outcome) -> bool:
         """Take what came of a decision of the caller's tenant; False if it was recorded before."""
         self._own(caller, outcome.decision_id)
+        registry = self.router.registry
+        if caller.tenant is not None and registry.hides(outcome.expert_id, caller.tenant):
+            raise UnknownExpert(outcome.expert_id, registry.seen_by(caller.tenant), where="expert_id")
         return self.router.record(outcome)
 
     def feedback(self, caller: Caller, feedback: Feedback) -> bool:
@@ -122,10 +125,18 @@ class Operations:
         return not self.router.stats()["state_lost"] and any(row.available for row in rows)
 
     def stats(self, caller: Caller) -> dict[str, Any]:
-        """Figures of the router and its store, as JSON; of the pins those of the caller's tenant."""
-        figures = self.router.stats()
-        pins = [pin for pin in figures["pins"] if caller.tenant is None or pin["tenant"] in (None, caller.tenant)]
-        return {**figures, "pins": pins}
+        """Figures of the router and its store, as JSON; of pins and services those of the caller's tenant."""
+        figures, registry = self.router.stats(), self.router.registry
+        if caller.tenant is None:
+            return figures
+        seen = [registry[name] for name in registry.seen_by(caller.tenant)]
+        names = {name for one in seen for name in (one.expert_id, one.provider)}
+        return {
+            **figures,
+            **{part: _those(figures[part], names) for part in ("calls", "provider_share", "without_room")},
+            "open_breakers": [key for key in figures["open_breakers"] if key.partition(":")[2] in names],
+            "pins": [pin for pin in figures["pins"] if pin["tenant"] in (None, caller.tenant)],
+        }
 
     def register_service(self, caller: Caller, entry: Registration) -> Service:
         """Take a service; one that a tenant's caller registers serves that tenant alone."""
@@ -196,6 +207,10 @@ def _tenant(caller: Caller, asked: str | None) -> str | None:
     if caller.tenant is not None and asked not in (None, caller.tenant):
         raise InvalidRequest("is not your tenant", where="tenant", allowed=(caller.tenant,))
     return caller.tenant or asked
+
+
+def _those(figures: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in figures.items() if name in names}
 
 
 def _pays(caller: Caller, scope: str) -> bool:

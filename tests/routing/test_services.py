@@ -121,9 +121,10 @@ def test_nobody_else_hears_of_it(tenant: str | None) -> None:
     assert "theirs" not in {one.expert_id for one in served.candidates}
     counts = Counter(one.rule for one in served.rejections)
     assert served.rationale.endswith("not eligible: " + ", ".join(f"{rule} {n}" for rule, n in counts.most_common()))
-    with pytest.raises(UnknownExpert) as unknown:
-        answer(on, pin="theirz", tenant=tenant)
-    assert "theirs" not in unknown.value.allowed
+    for named in ({"pin": "theirs"}, {"fallbacks": ("theirs",)}, {"pin": "theirz"}):
+        with pytest.raises(UnknownExpert) as unknown:
+            answer(on, tenant=tenant, **named)
+        assert "theirs" not in unknown.value.allowed
 
 
 def test_names_are_those_that_a_tenant_may_hear() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crew_moe import Decision, Router
+from crew_moe import Decision, Outcome, Router
 from crew_moe.auth.caller import LOCAL, AccessScope, Caller
 from crew_moe.domain.host_rules import LOOPBACK
 from crew_moe.domain.principal import Principal
@@ -84,6 +84,19 @@ def test_the_list_of_experts_keeps_to_the_same(on: Operations, host: Host) -> No
     assert on.health("0-anns", caller=ANN)[0].expert_id == "0-anns"
 
 
+def test_figures_keep_to_the_same(on: Operations, host: Host) -> None:
+    on.register_service(ANN, _entry(host))
+    on.proxy(ANN, "worker", 1)
+    on.router.state.fail("expert:worker", on.router.clock.now(), eject_ms=60_000)
+    on.router.state.fail("provider:openai", on.router.clock.now(), eject_ms=60_000)
+    figures = {caller: on.stats(caller) for caller in (ANN, BOB, OPERATOR)}
+
+    assert [list(figures[caller]["calls"]) for caller in (ANN, BOB, OPERATOR)] == [["worker"], [], ["worker"]]
+    assert figures[BOB]["open_breakers"] == ["provider:openai"]
+    assert figures[ANN]["open_breakers"] == ["expert:worker", "provider:openai"]
+    assert "worker" not in str(figures[BOB])
+
+
 def test_only_its_owner_takes_it_away(on: Operations, host: Host) -> None:
     on.register_service(ANN, _entry(host))
     on.register_service(OPERATOR, _entry(host, "shared"))
@@ -106,6 +119,18 @@ def test_work_stays_with_services_of_the_caller(on: Operations, host: Host) -> N
     assert on.explain(ANN, decision.decision_id).matches
     with pytest.raises(InvalidRequest, match="not your tenant"):
         on.select_services(BOB, Wanted("storage", tenant="acme"))
+
+
+def test_nobody_speaks_ill_of_a_service_of_others(on: Operations, host: Host) -> None:
+    on.register_service(ANN, _entry(host))
+    on.register_service(BOB, _entry(host, "bobs"))
+    mine, theirs = (on.select_services(caller, Wanted("storage")) for caller in (BOB, ANN))
+    assert isinstance(mine, Decision)
+    assert isinstance(theirs, Decision)
+
+    with pytest.raises(UnknownExpert):
+        on.record(BOB, Outcome(decision_id=mine.decision_id, expert_id="worker", success=False))
+    assert on.record(ANN, Outcome(decision_id=theirs.decision_id, expert_id="worker", success=True))
 
 
 async def test_work_is_passed_on_for_the_caller(on: Operations, host: Host) -> None:
