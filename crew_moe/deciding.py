@@ -28,7 +28,7 @@ from crew_moe.routing.eligibility import NO_ROOM
 from crew_moe.routing.engine import decide, refuse
 from crew_moe.routing.features import extract
 from crew_moe.routing.needs import strategy_in_force
-from crew_moe.routing.record import Identity, LogEntry, identity_of
+from crew_moe.routing.record import Identity, LogEntry, commitments, identity_of
 from crew_moe.routing.redeciding import beside
 from crew_moe.routing.sharing import Wanted, share_out
 from crew_moe.telemetry.watching import NOBODY, Watchers
@@ -147,6 +147,7 @@ class Deciding:
             now=now,
             new_seed=_new_seed,
             demands=[access.demands_of(one, principal) for one in requests] if access else NO_DEMANDS,
+            identity=None if principal is None else commitments(_names_of(principal), self._key),
         )
         self._log.append(batch_id, decisions.record.row, decisions=max(1, len(decisions)))
         if self._tell:
@@ -166,6 +167,11 @@ class Deciding:
 
 def _does(service: Service, wanted: Wanted, only: str | None) -> bool:
     return service.fits(wanted.type, wanted.capabilities) if only is None else service.service_id == only
+
+
+def _names_of(principal: Principal) -> Identity:
+    """The names that every request of a principal bears, in the order of record.IDENTITY."""
+    return principal.tenant, None, principal.subject or None, principal.channel, None, None
 
 
 def _overridden(request: RoutingRequest, board: Board, now: datetime) -> RoutingRequest:

@@ -197,7 +197,7 @@ class Decision:
             "profile_id": self.profile_id,
             "tier": self.tier,
             "fallbacks": list(self.fallbacks),
-            "estimated_cost_usd": str(self.estimated_cost_usd),
+            "estimated_cost_usd": f"{self.estimated_cost_usd:f}",
             "score": self.score,
             "confidence": self.confidence,
             "rationale": self.rationale,

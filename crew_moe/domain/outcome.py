@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from crew_moe.domain.complaint import complaint
-from crew_moe.domain.request import Name, Tokens, Unit, Usd, Whole
+from crew_moe.domain.request import MAX_MS, Name, Tokens, Unit, Usd, Whole
 from crew_moe.domain.usage import Usage
 from crew_moe.domain.word import Word
 from crew_moe.errors import InvalidRequest
@@ -124,7 +124,7 @@ class Outcome(_Reported):
     expert_id: Name
     success: StrictBool
     attempt: Annotated[int, Field(ge=1, le=1000, strict=True), Whole] = 1
-    latency_ms: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+    latency_ms: Annotated[float, Field(ge=0, le=MAX_MS, allow_inf_nan=False, strict=True)] | None = None
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     cost_usd: Usd | None = None

@@ -15,6 +15,7 @@ from crew_moe.errors import InvalidRequest
 
 MAX_TEXT_CHARS: Final = 8_000_000
 MAX_TOKENS: Final = 100_000_000
+MAX_MS: Final = 1e12  # thirty years: sums and means of such times stay finite
 
 USD_SCHEMA: Final = {
     "anyOf": [
@@ -30,7 +31,7 @@ Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False, strict=True)]
 Whole = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
 Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS, strict=True), Whole]
 MaxTokens = Annotated[int, Field(gt=0, le=MAX_TOKENS, strict=True), Whole]
-Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Milliseconds = Annotated[float, Field(gt=0, le=MAX_MS, allow_inf_nan=False, strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 

@@ -184,4 +184,6 @@ def _plain(value: Any) -> Any:
         return sorted(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
-    return str(value) if isinstance(value, Decimal | Word) else value
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return str(value) if isinstance(value, Word) else value

@@ -12,6 +12,7 @@ from crew_moe.domain.money import to_nano
 from crew_moe.domain.outcome import Completion
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.request import RoutingRequest
+from crew_moe.domain.task import TaskType
 from crew_moe.errors import InvalidRequest, NotAvailable
 from crew_moe.execution.conversation import text_of
 from crew_moe.execution.errand import Errand
@@ -51,6 +52,8 @@ def prepare(
     if not request.text:
         asked = [message for message in chat.messages if message.get("role") == "user"]
         update["text"] = text_of(asked[-1].get("content")) if asked else ""
+        if request.task_type is None and not update["text"].strip():
+            update["task_type"] = TaskType.MULTIMODAL  # whatever is asked, it is not asked in words
     if messages and request.context_tokens == 0:
         written = update.get("text", request.text)
         update["context_tokens"] = max(0, size.estimate - len(written) // 4)

@@ -54,7 +54,7 @@ def assemble(
     reason = finish_reason if isinstance(finish_reason, str) and finish_reason else None
     if reason == "content_filter" or (refusal and not text and not calls):
         raise CallFailed(ErrorClass.REFUSED, "the provider's content policy", usage=usage)
-    if not text and not calls:
+    if not text and not calls and not (stop and reason == "stop"):  # it may stop at once where it was told at what
         raise CallFailed(ErrorClass.MALFORMED, f"neither text nor tool call (finish: {reason})", usage=usage)
     kept = cut(text or "", stop)
     if len(kept) < len(text or ""):

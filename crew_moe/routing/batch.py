@@ -8,7 +8,7 @@ it is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, overload
@@ -102,10 +102,11 @@ def decide_batch(
     now: datetime,
     new_seed: NewSeed,
     demands: Demands | Sequence[Demands] = NO_DEMANDS,
+    identity: Mapping[str, str] | None = None,
 ) -> Decisions:
     """Answers for all requests, in order. Row i has the id `<batch_id>.<i>` and equals what `decide` gives it.
 
-    `demands` are those of the whole batch, or one for each request.
+    `demands` are those of the whole batch, or one for each request; `identity` commits to whom all are made for.
     """
     demanded = [demands] * len(requests) if isinstance(demands, Demands) else demands
     seeds: dict[int, int] = {}
@@ -121,7 +122,7 @@ def decide_batch(
         row_id = f"{batch_id}.{row}"
         return decide(requests[row], board, decision_id=row_id, now=now, new_seed=seed, demands=demanded[row])
 
-    record = BatchRecord(batch_id, board, now, len(requests))
+    record = BatchRecord(batch_id, board, now, len(requests), identity)
     sheet = _sheet_of(requests, None if isinstance(demands, Demands) else demands)
     for rows in sheet.alike(board.policy.tight_budget_usd):
         plain = rows[sheet.ascii[rows]] if _in_columns(requests[rows[0]], board) else rows[:0]

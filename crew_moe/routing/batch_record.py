@@ -17,7 +17,7 @@ from crew_moe.routing.board import Board
 from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.lane import Lane
 from crew_moe.routing.needs import Asked
-from crew_moe.routing.record import SCHEMA_VERSION, demands_row, figures_row, row_of
+from crew_moe.routing.record import SCHEMA_VERSION, LogEntry, demands_row, figures_row
 
 NOBODY: Final = -1
 
@@ -37,9 +37,12 @@ class Results:
 
 
 class BatchRecord:
-    """Filled by decide_batch, then only read."""
+    """Filled by decide_batch, then only read. `identity` holds commitments to the names that all its requests share."""
 
-    def __init__(self, batch_id: str, board: Board, now: datetime, count: int) -> None:
+    def __init__(
+        self, batch_id: str, board: Board, now: datetime, count: int, identity: Mapping[str, str] | None = None
+    ) -> None:
+        self._identity = dict(identity or {})
         self.batch_id = batch_id
         self.expert_ids = board.columns.ids
         self._registry_digest = board.columns.digest
@@ -48,7 +51,7 @@ class BatchRecord:
         self._lanes: list[Lane] = []
         self._lane_of = np.full(count, NOBODY, dtype=np.int64)
         self._sizes = np.zeros((3, count))  # input tokens, output tokens, budget in nano-USD
-        self._single: dict[int, Mapping[str, Any]] = {}
+        self._single: dict[int, LogEntry] = {}
         self.results = Results(
             position=np.full(count, NOBODY, dtype=np.int64),
             score=np.zeros(count),
@@ -74,7 +77,7 @@ class BatchRecord:
 
     def note(self, row: int, answer: Decision | Infeasible, own: Asked | None) -> None:
         """Take in a row that was decided by itself; `own` is what it asked for beside what others did."""
-        self._single[row] = row_of(answer, b"", (), b"", own)
+        self._single[row] = LogEntry(answer, b"", (), b"", own)
         if isinstance(answer, Decision):
             self.results.position[row] = self.expert_ids.index(answer.expert_id)
             self.results.score[row] = answer.score
@@ -101,7 +104,8 @@ class BatchRecord:
             "position": results.position.tolist(),
             "score": results.score.tolist(),
             "propensity": results.propensity.tolist(),
-            "single": {str(row): entry for row, entry in self._single.items()},
+            "identity": self._identity,
+            "single": {str(row): entry() for row, entry in self._single.items()},
         }
 
 
@@ -109,9 +113,10 @@ def row_in_batch(batch: Mapping[str, Any], number: str) -> Mapping[str, Any] | N
     """One decision out of a batch's row, in the shape of a row of its own; None when there is no such number."""
     if batch.get("kind") != "batch" or not number.isdigit() or int(number) >= len(batch["lane"]):
         return None
+    whose = {"identity": batch["identity"]} if batch.get("identity") else {}
     single: Mapping[str, Any] | None = batch["single"].get(number)
     if single is not None:
-        return single
+        return {**single, **whose}
     index = int(number)
     lane, position = batch["lanes"][batch["lane"][index]], batch["position"][index]
     ok = position != NOBODY
@@ -119,6 +124,7 @@ def row_in_batch(batch: Mapping[str, Any], number: str) -> Mapping[str, Any] | N
     score = batch["score"][index]
     return {
         "kind": "decision",
+        **whose,
         "ok": ok,
         "decision_id": f"{batch['decision_id']}.{number}",
         "expert_id": expert_id,

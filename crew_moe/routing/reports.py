@@ -40,8 +40,8 @@ class ExpertHealth:
 
     def as_dict(self) -> dict[str, Any]:
         row = asdict(self)
-        row["input_usd_per_mtok"] = str(self.input_usd_per_mtok)
-        row["output_usd_per_mtok"] = str(self.output_usd_per_mtok)
+        row["input_usd_per_mtok"] = f"{self.input_usd_per_mtok:f}"
+        row["output_usd_per_mtok"] = f"{self.output_usd_per_mtok:f}"
         return row
 
 

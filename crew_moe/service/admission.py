@@ -13,6 +13,7 @@ from crew_moe.service.access import CALLER
 from crew_moe.service.problem import Refused
 from crew_moe.surface.fault import Fault
 from crew_moe.surface.rates import Limited, Rates, address_key, caller_key
+from crew_moe.telemetry.metrics import Metrics
 
 
 class Admission:
@@ -20,8 +21,9 @@ class Admission:
     so that nobody tries keys for long.
     """
 
-    def __init__(self, authenticator: Authenticator, *, rates: Rates, failures: Rates) -> None:
+    def __init__(self, authenticator: Authenticator, *, rates: Rates, failures: Rates, metrics: Metrics) -> None:
         self._authenticator = authenticator
+        self._metrics = metrics
         self._rates = rates
         self._failures = failures
 
@@ -37,10 +39,12 @@ class Admission:
     async def _counted(self, caller: Caller, address: str | None) -> Mapping[str, str]:
         standing = await self._rates.hit(caller_key(caller, address))
         if isinstance(standing, Limited):
+            self._metrics.limited("")
             raise Refused(_too_many(standing.retry_after_s), standing.headers)
         return standing.headers
 
     async def _refused(self, found: Unauthorized, address: str | None) -> Refused:
+        self._metrics.refused_caller(found.code)
         if found.code != "missing":
             standing = await self._failures.hit(address_key(address))
             if isinstance(standing, Limited):

@@ -87,17 +87,10 @@ def make_app(parts: Parts, *, extra: APIRouter | None = None) -> FastAPI:
         title="crew-moe", version=version("crew-moe"), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
     operations = Operations(parts.router)
-    for group in (
-        routing_routes,
-        catalogue_routes,
-        reporting_routes,
-        overriding_routes,
-        registering_routes,
-        demo_routes,
-    ):
+    for group in (routing_routes, reporting_routes, overriding_routes, registering_routes, demo_routes, probe_routes):
         app.include_router(group(operations))
+    app.include_router(catalogue_routes(operations, parts.telemetry))
     app.include_router(chat_routes(parts.router))
-    app.include_router(probe_routes(operations))
     app.include_router(metrics_routes(parts.telemetry))
     if extra is not None:
         app.include_router(extra)
@@ -163,6 +156,7 @@ def _admission(parts: Parts) -> Admission:
         parts.authenticator,
         rates=Rates.open(rate, parts.state),
         failures=Rates.open(RateLimit.parse(parts.options.failures), parts.state, name="failures"),
+        metrics=parts.telemetry.metrics,
     )
 
 

@@ -49,7 +49,7 @@ class Work(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    type: Name
+    type: Annotated[str, Field(max_length=200, pattern=r"\S")]
     data: Any = None
     priority: Fraction | None = None
     complexity: Complexity | None = None

@@ -16,12 +16,13 @@ from crew_moe.service.views import ExpertsView, ExplanationView, HealthView, Sta
 from crew_moe.surface.experts import FIELDS, Wanted, checked_fields
 from crew_moe.surface.operations import Operations
 from crew_moe.surface.page import DEFAULT_LIMIT, MAX_LIMIT
+from crew_moe.surface.telemetry import Telemetry
 
 _FIELDS: Final[dict[str, Any]] = {"items": {"type": "string", "enum": list(FIELDS)}, "type": "array"}
 DecisionId = Annotated[str, Path(max_length=200, description="As /route gives it.")]
 
 
-def catalogue_routes(operations: Operations) -> APIRouter:
+def catalogue_routes(operations: Operations, telemetry: Telemetry) -> APIRouter:
     """The endpoints that look and change nothing."""
     routes = APIRouter(prefix=API, route_class=GuardedRoute, tags=["operations"])
 
@@ -60,8 +61,14 @@ def catalogue_routes(operations: Operations) -> APIRouter:
     @routes.get("/metrics", response_model=StatsView, summary="Figures of this router")
     @needs(AccessScope.READ)
     async def metrics(request: Request) -> dict[str, Any]:
-        """Versions, recorded calls by expert, open breakers and pins, as JSON. Prometheus reads /metrics."""
-        return await run_in_threadpool(operations.stats, caller_of(request))
+        """Versions, recorded calls by expert, open breakers and pins, as JSON. Prometheus reads /metrics.
+
+        `metrics` are the same that Prometheus reads: figures of all tenants, so only an operator sees them.
+        """
+        caller = caller_of(request)
+        stats = await run_in_threadpool(operations.stats, caller)
+        whole = None if caller.tenant is not None else await run_in_threadpool(telemetry.metrics.as_json)
+        return {**stats, "metrics": whole}
 
     @routes.get("/decisions/{decision_id}", response_model=ExplanationView, summary="Tell a decision again")
     @needs(AccessScope.READ)

@@ -112,10 +112,20 @@ def _name_names(schemas: MutableMapping[str, Any], router: Router) -> None:
         "profile": sorted(router.policy.profiles),
         "preferred_providers": sorted(router.registry.providers),
     }
-    for schema in schemas.values():
-        for name, allowed in names.items():
-            if name in schema.get("properties", {}) and "requestBody" not in schema:
-                _restrict(schema["properties"][name], allowed)
+    for properties in _properties(schemas):
+        for name in names.keys() & properties.keys():
+            _restrict(properties[name], names[name])
+
+
+def _properties(part: Any) -> Iterator[dict[str, Any]]:
+    """The properties of every object that is described, however deep."""
+    if isinstance(part, dict):
+        if isinstance(part.get("properties"), dict):
+            yield part["properties"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from _properties(inner)
 
 
 def _restrict(found: dict[str, Any], allowed: list[str]) -> None:

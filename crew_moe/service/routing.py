@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic_core import to_json
 
 from crew_moe.auth.caller import AccessScope, Caller
@@ -24,6 +26,7 @@ from crew_moe.surface.fault import Fault
 from crew_moe.surface.operations import Operations
 
 JSON: Final = "application/json"
+AT_ONCE: Final = 200  # rows that are decided on the event loop; more of them would keep others waiting
 EXPLAIN: Final = b"explain=true"
 NO_SERVICE: Final = Fault(
     code="no_service",
@@ -66,7 +69,8 @@ def routing_routes(operations: Operations) -> APIRouter:
     async def route_batch(request: Request) -> Response:
         """One row for each request, in order, the same as /route would choose."""
         asked = read_batch(await request.body())
-        return _answer(_batch(operations, caller_of(request), asked))
+        work = partial(_batch, operations, caller_of(request), asked)
+        return _answer(work() if len(asked) <= AT_ONCE else await run_in_threadpool(work))
 
     return routes
 
@@ -109,7 +113,7 @@ def _brief(decision: Decision) -> dict[str, Any]:
         "profile_id": decision.profile_id,
         "tier": decision.tier,
         "fallbacks": decision.fallbacks,
-        "estimated_cost_usd": str(decision.estimated_cost_usd),
+        "estimated_cost_usd": f"{decision.estimated_cost_usd:f}",
         "score": decision.score,
         "confidence": decision.confidence,
         "rationale": decision.rationale,
@@ -144,7 +148,7 @@ def _served(operations: Operations, caller: Caller, asked: Asked | RoutingReques
         "decision_id": found.decision_id,
         "expert_id": found.expert_id if isinstance(found, Decision) else None,
         "selected_services": list(selected_services(found)) if isinstance(found, Decision) else [],
-        "estimated_cost_usd": str(found.estimated_cost_usd) if isinstance(found, Decision) else None,
+        "estimated_cost_usd": f"{found.estimated_cost_usd:f}" if isinstance(found, Decision) else None,
         "score": found.score if isinstance(found, Decision) else None,
     }
 
@@ -160,7 +164,7 @@ def _rows(decisions: Decisions) -> Iterable[dict[str, Any]]:
             "decision_id": f"{batch_id}.{number}",
             "expert_id": expert_id,
             "selected_services": [expert_id] if ok else [],
-            "estimated_cost_usd": str(to_usd(round(cost))) if ok else None,
+            "estimated_cost_usd": f"{to_usd(round(cost)):f}" if ok else None,
             "score": score if ok else None,
         }
 

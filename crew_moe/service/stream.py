@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, Final
@@ -29,6 +31,7 @@ SEND_S: Final = 10.0
 FAREWELL_S: Final = 1.0
 MAX_MESSAGE: Final = 16_384
 MAX_CONNECTIONS: Final = 1000
+MAX_OF_ONE: Final = 100
 ALWAYS: Final = frozenset({FeedKind.READY, FeedKind.HEARTBEAT, FeedKind.GAP})
 KINDS: Final = frozenset(FeedKind) - ALWAYS
 
@@ -72,6 +75,7 @@ class RoutingStream:
         heartbeat_s: float = HEARTBEAT_S,
         send_s: float = SEND_S,
         max_connections: int = MAX_CONNECTIONS,
+        max_of_one: int = MAX_OF_ONE,
     ) -> None:
         self.feed = feed
         self.log_key = log_key
@@ -81,6 +85,8 @@ class RoutingStream:
         self._authenticator = authenticator
         self._origins = frozenset(origins)
         self._max_connections = max_connections
+        self._max_of_one = max_of_one
+        self._held: Counter[tuple[str | None, str]] = Counter()
         self._open: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._closed = False
@@ -135,6 +141,19 @@ class RoutingStream:
             raise Goodbye(Code.FORBIDDEN, f"this needs the scope {AccessScope.READ}")
         return found
 
+    @contextmanager
+    def counted(self, caller: Caller) -> Iterator[None]:
+        """Nobody may take the place of all others. Raises Goodbye for whom has enough connections."""
+        who = (caller.tenant, caller.subject)
+        if self._held[who] >= self._max_of_one:
+            raise Goodbye(Code.OVERLOADED, "too many connections")
+        self._held[who] += 1
+        try:
+            yield
+        finally:
+            self._held[who] -= 1
+            self._held += Counter()  # without those who have none left
+
     @property
     def asks(self) -> bool:
         """Whether callers have to say who they are."""
@@ -164,7 +183,10 @@ class Conversation:
     async def hold(self) -> None:
         """Talk until somebody ends it. Raises Goodbye or WebSocketDisconnect."""
         self._kinds = _kinds(self._socket.query_params.get("kinds", "").split(","))
-        await self._meet()
+        with self._stream.counted(await self._meet()):
+            await self._talk()
+
+    async def _talk(self) -> None:
         tasks = [asyncio.create_task(part) for part in (self._listen(), self._tell(), self._beat())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -176,8 +198,8 @@ class Conversation:
         errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
         raise next((error for task in ended if (error := task.exception())), errors[0])
 
-    async def _meet(self) -> None:
-        """Find out who it is."""
+    async def _meet(self) -> Caller:
+        """Who it is."""
         if self._stream.asks and self._header is None and self._api_key is None:
             try:
                 async with asyncio.timeout(self._stream.first_message_s):
@@ -187,12 +209,13 @@ class Conversation:
             token = first.get("token")
             self._token = token if isinstance(token, str) else ""
             self._take(first)
-        await self._check()
+        return await self._check()
 
-    async def _check(self) -> None:
-        """The caller may still see the feed: keys are withdrawn, and tokens expire."""
+    async def _check(self) -> Caller:
+        """The caller, who may still see the feed: keys are withdrawn, and tokens expire."""
         caller = await self._stream.caller(header=self._header, api_key=self._api_key, token=self._token)
         self._owner = None if caller.tenant is None else owner_of(caller.tenant, self._stream.log_key)
+        return caller
 
     async def _listen(self) -> None:
         """Take what the client asks for, until it leaves."""

@@ -205,6 +205,7 @@ class StatsView(View):
     pins: list[dict[str, Any]]
     state_lost: bool
     log_dropped: int
+    metrics: dict[str, Any] | None
 
 
 class ServiceView(View):

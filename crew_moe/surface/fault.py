@@ -79,7 +79,7 @@ _KNOWN: Final[tuple[tuple[type[CrewMoEError], str, int, str], ...]] = (
     (UnknownService, "unknown_service", 404, "list the services to see the ids"),
     (ServiceConflict, "service_conflict", 409, "choose another id"),
     (HostNotAllowed, "host_not_allowed", 403, "have whoever runs this router list the host or its network"),
-    (NotAvailable, "not_available", 422, "leave it out"),
+    (NotAvailable, "not_available", 409, "leave it out"),
     (NotServed, "not_served", 409, "judge a decision that an expert answered"),
     (InvalidRequest, "invalid_request", 422, "mend the field that is named"),
     (InvalidInput, "invalid_input", 422, "mend what is named"),
@@ -155,6 +155,8 @@ def refused(infeasible: Infeasible) -> Fault:
 
 def _failed(error: ExecutionFailed) -> Fault:
     code, status, advice = _FAILED.get(_reason(error), _NOBODY)
+    if error.reason == StopReason.DEADLINE and not error.attempts:
+        status = 409  # nobody was asked: the time was up when the request came
     return Fault(
         code=code,
         status=status,

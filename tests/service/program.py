@@ -47,6 +47,18 @@ class Program:
     def tell(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
+    def interrupt(self) -> None:
+        """What Ctrl-C sends, to it and to all of its workers."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def stays(self, seconds: float) -> bool:
+        """Whether it still runs after so long."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
     def end(self, number: int = signal.SIGTERM) -> int:
         """Its exit code, after this signal."""
         self.tell(number)
@@ -65,6 +77,7 @@ def serving(folder: Path, *flags: str, env: Mapping[str, str] | None = None) -> 
             stdout=stdout,
             stderr=stderr,
             text=True,
+            start_new_session=True,
         )
     try:
         yield Program(process, _url_of(process, log), log)

@@ -94,6 +94,16 @@ def test_a_decision_of_another_tenant_is_unknown(guarded: Running) -> None:
     assert seen == [200, 404]
 
 
+def test_rows_of_a_batch_belong_to_the_tenant_that_asked(guarded: Running) -> None:
+    acme, other = ({"Authorization": bearer(token(tenant=name))} for name in ("acme", "other"))
+    rows = [{"task_type": "testing"}, {"text": "Describe it"}, {"text": "x", "strategy": "rule"}]
+    results = guarded.post("/api/v1/route/batch", {"requests": rows}, headers=acme).json()["results"]
+
+    for who, status in ((acme, 200), (other, 404)):
+        paths = [f"/api/v1/decisions/{row['decision_id']}" for row in results]
+        assert [guarded.client.get(path, headers=who).status_code for path in paths] == [status] * 3
+
+
 def test_nobody_reports_on_the_decisions_of_another_tenant(guarded: Running) -> None:
     acme = {"Authorization": bearer(token(tenant="acme"))}
     decision = guarded.post("/api/v1/route", {"text": "x"}, headers=acme).json()

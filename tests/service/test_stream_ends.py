@@ -7,13 +7,14 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from websockets.exceptions import InvalidStatus
 
 from crew_moe.auth.authenticator import Authenticator
 from crew_moe.domain.feed import EVERYONE, FeedEvent, FeedKind
@@ -21,11 +22,12 @@ from crew_moe.ports import Feed
 from crew_moe.service.stream import Code, RoutingStream
 from crew_moe.state.memory.feed import MemoryFeed
 from tests.auth.issuing import authenticator, bearer, clock_now, token
-from tests.service.running import listening
+from tests.service.running import listening, running
 from tests.service.talking import ended, heard, talking
 from tests.waiting import until
 
 NO_GOODBYE = 0
+SERVICE_RESTART = 1012  # said by the web server itself
 
 
 @contextmanager
@@ -107,6 +109,37 @@ def test_one_connection_too_many(feed: MemoryFeed) -> None:
         heard(first, "ready")
         with talking(url) as second:
             assert ended(second) == Code.OVERLOADED
+
+
+def test_nobody_takes_the_place_of_all_others(feed: MemoryFeed, tmp_path: Path) -> None:
+    one, other = ({"additional_headers": {"Authorization": bearer(token(sub=name))}} for name in ("one", "other"))
+    with streaming(feed, authenticator(tmp_path), max_of_one=1) as (url, _):
+        with talking(url, **one) as first:
+            heard(first, "ready")
+            with talking(url, **one) as second, talking(url, **other) as third:
+                assert ended(second) == Code.OVERLOADED
+                assert heard(third, "ready")
+        until(lambda: feed.readers == 0)
+        with talking(url, **one) as again:
+            assert heard(again, "ready")
+
+
+@pytest.mark.parametrize(("origin", "welcome"), [("https://good.example", True), ("https://evil.example", False)])
+def test_only_pages_of_known_origins_are_answered(feed: MemoryFeed, origin: str, welcome: bool) -> None:
+    with streaming(feed, origins=("https://good.example",)) as (url, _):
+        with nullcontext() if welcome else pytest.raises(InvalidStatus), talking(url, origin=origin) as client:
+            assert heard(client, "ready")
+        with talking(url, origin=url) as client:
+            assert heard(client, "ready")
+
+
+def test_stopping_service_ends_its_connections() -> None:
+    with ExitStack() as outside:
+        with running() as service:
+            client = outside.enter_context(talking(service.url))
+            heard(client, "ready")
+
+        assert ended(client) in (Code.GOING_AWAY, SERVICE_RESTART)
 
 
 def test_server_that_stops_says_goodbye(feed: MemoryFeed) -> None:

@@ -9,13 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    StrictBool,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from crew_moe.domain.complaint import complaint, told
 from crew_moe.domain.request import MaxTokens, Name, RoutingRequest
 from crew_moe.errors import InvalidRequest
 
 Json = dict[str, Any]
+ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+_MESSAGE: Final = {
+    "type": "object",
+    "required": ["role"],
+    "properties": {"role": {"type": "string", "enum": list(ROLES)}, "content": {"type": ["string", "array", "null"]}},
+}
 MAX_MESSAGES: Final = 10_000
 MAX_TOOLS: Final = 1_000
 HINTS: Final = "crew_moe"
@@ -38,6 +53,23 @@ PASSED: Final = (
     "safety_identifier",
     "web_search_options",
 )
+
+
+def _is_off(given: bool) -> bool:
+    if given:
+        raise ValueError("is not passed on: experts differ in it")
+    return given
+
+
+def _is_message(given: Json) -> Json:
+    if given.get("role") not in ROLES:
+        raise ValueError(f"a message needs one of the roles {', '.join(ROLES)}")
+    if not isinstance(given.get("content"), str | list | None):
+        raise ValueError("the content of a message must be a string or a list of parts")
+    return given
+
+
+Message = Annotated[Json, AfterValidator(_is_message), WithJsonSchema(_MESSAGE)]
 
 
 def read_chat(body: bytes) -> ChatBody:
@@ -65,7 +97,7 @@ def _place(loc: tuple[int | str, ...]) -> str:
 class StreamOptions(BaseModel):
     """`include_usage` asks for the usage behind the answer; streams are never padded, whatever is asked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     include_usage: bool = False
     include_obfuscation: bool = False
@@ -74,10 +106,10 @@ class StreamOptions(BaseModel):
 class ChatBody(BaseModel):
     """A chat completion request in OpenAI's words; `crew_moe` has a RoutingRequest's fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: Name
-    messages: Annotated[list[Json], Field(min_length=1, max_length=MAX_MESSAGES)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: MaxTokens | None = None
@@ -89,7 +121,7 @@ class ChatBody(BaseModel):
     tool_choice: str | Json | None = None
     response_format: Json | None = None
     n: Literal[1] | None = None
-    logprobs: Literal[False] | None = None
+    logprobs: Annotated[StrictBool, Field(json_schema_extra={"const": False}), AfterValidator(_is_off)] | None = None
     user: Name | None = None
     crew_moe: SkipValidation[RoutingRequest] | None = None
 
@@ -122,7 +154,7 @@ class ChatBody(BaseModel):
     @property
     def hints(self) -> Mapping[str, Any]:
         """What the client tells the router itself. Raises InvalidRequest."""
-        hints: object = self.crew_moe or {}
+        hints: object = {} if self.crew_moe is None else self.crew_moe
         if not isinstance(hints, dict):
             raise InvalidRequest("must be a mapping", where=HINTS)
         return hints

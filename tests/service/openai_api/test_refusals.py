@@ -50,7 +50,7 @@ def test_a_local_model_without_an_expert_is_not_configured(chat: Chat, name: str
         ({"logprobs": True}, "logprobs"),
         ({"temperature": -1}, "temperature"),
         ({"messages": []}, "messages"),
-        ({"service_tier": "priority"}, "extra"),
+        ({"service_tier": "priority"}, "service_tier"),
         ({"user": ""}, "user"),
     ],
 )
@@ -86,7 +86,7 @@ def test_what_is_no_request_is_refused(chat: Chat, body: bytes) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_nobody_may_serve_is_told_with_what_binds(chat: Chat, stream: bool) -> None:
     hints = {"min_quality": 0.99, "budget_usd": "0.0000001"}
-    told = refused(chat, openai.UnprocessableEntityError, stream=stream, hints=hints)
+    told = refused(chat, openai.ConflictError, stream=stream, hints=hints)
     assert (told["code"], told["crew_moe"]["binding"]) == ("infeasible", "min_quality")
     assert told["crew_moe"]["nearest"]["expert_id"] in chat.router.registry.by_id
 
@@ -114,8 +114,13 @@ def test_nobodys_answer_is_told_once_and_not_asked_for_again(chat: Chat, sim: Si
 
 def test_no_error_quotes_the_conversation(chat: Chat) -> None:
     secret = [{"role": "user", "content": "the password is xyzzy"}]
-    for fields in ({"temperature": "xyzzy"}, {"stop": [{"xyzzy": 1}]}, {"hints": {"min_quality": 0.999}}):
-        assert "xyzzy" not in str(refused(chat, openai.UnprocessableEntityError, messages=secret, **fields))
+    wrong, infeasible = openai.UnprocessableEntityError, openai.ConflictError
+    for kind, fields in (
+        (wrong, {"temperature": "xyzzy"}),
+        (wrong, {"stop": [{"xyzzy": 1}]}),
+        (infeasible, {"hints": {"min_quality": 0.999}}),
+    ):
+        assert "xyzzy" not in str(refused(chat, kind, messages=secret, **fields))
 
 
 def test_a_caller_reads_the_models_name_that_it_asked_about(chat: Chat) -> None:
