@@ -15,6 +15,7 @@ from typing import Final
 from rich.console import Console
 
 from tests.benchmarks.batch import batches
+from tests.benchmarks.chat import chats
 from tests.benchmarks.crew import crew_calls
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.gate import gates
@@ -42,6 +43,7 @@ def suites(*, quick: bool, litellm_python: Path | None) -> Suites:
         "ledger": lambda: ledgers(calls=calls, rounds=rounds),
         "gate": lambda: gates(calls=calls, rounds=rounds),
         "crew": lambda: crew_calls(calls=50 if quick else 200, rounds=rounds),
+        "chat": lambda: chats(litellm_python, rounds=rounds, seconds=2.0 if quick else 4.0),
     }
 
 
