@@ -112,15 +112,15 @@ def test_one_connection_too_many(feed: MemoryFeed) -> None:
 
 
 def test_nobody_takes_the_place_of_all_others(feed: MemoryFeed, tmp_path: Path) -> None:
-    one, other = ({"additional_headers": {"Authorization": bearer(token(sub=name))}} for name in ("one", "other"))
+    one, other = ({"Authorization": bearer(token(sub=name))} for name in ("one", "other"))
     with streaming(feed, authenticator(tmp_path), max_of_one=1) as (url, _):
-        with talking(url, **one) as first:
+        with talking(url, additional_headers=one) as first:
             heard(first, "ready")
-            with talking(url, **one) as second, talking(url, **other) as third:
+            with talking(url, additional_headers=one) as second, talking(url, additional_headers=other) as third:
                 assert ended(second) == Code.OVERLOADED
                 assert heard(third, "ready")
         until(lambda: feed.readers == 0)
-        with talking(url, **one) as again:
+        with talking(url, additional_headers=one) as again:
             assert heard(again, "ready")
 
 
