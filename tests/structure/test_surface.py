@@ -17,10 +17,13 @@ HEAVY = {
     "rich", "sqlite3", "structlog", "summa", "torch", "transformers", "typer", "yaml",
 }  # fmt: skip
 OPTIONAL = {
-    "cedarpy", "crewai", "discord", "fastapi", "fastmcp", "genai_prices", "jwt", "limits", "lingua", "openai", "pandas",
-    "presidio_analyzer", "pyarrow", "redis", "scipy", "sklearn", "spacy", "summa", "torch", "transformers",
+    "cedarpy", "crewai", "discord", "fastapi", "fastmcp", "genai_prices", "httptools", "jwt", "limits", "lingua", "openai",
+    "pandas", "presidio_analyzer", "pyarrow", "redis", "scipy", "sklearn", "spacy", "summa", "torch", "transformers",
 }  # fmt: skip
-NEEDS_AN_EXTRA = ("crew_moe.crew.", "crew_moe.gating.discord.", "mcp_server.")
+NEEDS_AN_EXTRA = (
+    "crew_moe.crew.", "crew_moe.execution.line.", "crew_moe.execution.lines.", "crew_moe.gating.discord.",
+    "crew_moe.service.", "mcp_server.",
+)  # fmt: skip
 MODULE_BUDGET = 40
 
 
