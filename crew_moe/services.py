@@ -108,7 +108,8 @@ class Services:
             self._check_address(service.health_url, "health_url")
         if not self._state.register(service):
             raise ServiceConflict(service.service_id, "belongs to another owner")
-        self._changed("service_registered", service, by)
+        self._boards.refresh(force=True)
+        self._sink.emit("service_registered", **_named(service, by))
         return service
 
     def unregister(self, service_id: str, *, owner: Owner = None, by: str = "") -> Service:
@@ -119,7 +120,8 @@ class Services:
         if owner is not None and service.tenant is None:
             raise ServiceConflict(service_id, "serves every tenant: only an operator takes it away")
         self._state.unregister(service_id)
-        self._changed("service_unregistered", service, by)
+        self._boards.refresh(force=True)
+        self._sink.emit("service_unregistered", **_named(service, by))
         return service
 
     def get(self, service_id: str, *, owner: Owner = None) -> Service:
@@ -293,10 +295,6 @@ class Services:
             raise RefusedError(found)
         return found
 
-    def _changed(self, event: str, service: Service, by: str) -> None:
-        self._boards.refresh(force=True)
-        self._sink.emit(event, service_id=service.service_id, service_type=service.service_type, by=by)
-
 
 def selected_services(decision: Decision) -> tuple[str, ...]:
     """The services that are to do the work of a decision; the expert of one that chose among experts."""
@@ -310,6 +308,10 @@ def addresses_of(host: str) -> Sequence[str]:
         return list({str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
     except (OSError, UnicodeError):
         return ()
+
+
+def _named(service: Service, by: str) -> dict[str, Any]:
+    return {"service_id": service.service_id, "service_type": service.service_type, "tenant": service.tenant, "by": by}
 
 
 def _sees(owner: Owner, service: Service) -> bool:

@@ -61,7 +61,9 @@ def test_a_chat_service_is_called_as_any_expert(on: Router, host: Host) -> None:
     assert (answer.expert_id, answer.text) == ("chatty", "llama says hello")
     assert host.calls[-1][1] == "/v1/chat/completions"
     assert on.services.list()[0].service == service
-    assert events(on, "service_registered") == [{"service_id": "chatty", "service_type": "storage", "by": "ops"}]
+    assert events(on, "service_registered") == [
+        {"service_id": "chatty", "service_type": "storage", "tenant": None, "by": "ops"}
+    ]
 
 
 def test_a_base_url_for_providers_is_none_for_services(tmp_path: Path, host: Host) -> None:
