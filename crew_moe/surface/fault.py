@@ -115,6 +115,7 @@ _TURNED_AWAY: Final[Mapping[str, str]] = {
     ErrorClass.DENIED: StopReason.DENIED,
     ErrorClass.HELD: StopReason.HELD,
     ErrorClass.NO_ROOM: StopReason.ROOM,
+    ErrorClass.BAD_REQUEST: StopReason.REJECTED,
 }
 _NOBODY: Final = ("no_expert_answered", 502, "try again later, or ask for another tier")
 
