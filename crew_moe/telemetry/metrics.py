@@ -1,43 +1,32 @@
 """The metrics of one app, for Prometheus and as JSON; fed by what happens, by its requests, and by looking things up.
 
-Several processes answer as one where PROMETHEUS_MULTIPROC_DIR names a folder that they share: it must be set before the
-first of them starts, empty, and whoever starts them says `mark_dead` of one that has ended.
+Several processes of one machine answer as one where PROMETHEUS_MULTIPROC_DIR names a folder that they share: it must be
+set, and the folder empty, before the first of them starts.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from crew_moe.domain.decision import Decision
-from crew_moe.domain.happening import Attempted, BatchDecided, Decided, Happening, Noted, Reported
-from crew_moe.domain.outcome import ErrorClass, Outcome
-from crew_moe.domain.task import TaskType
-from crew_moe.domain.verdict import Ruling
+from crew_moe.domain.happening import Happening
 from crew_moe.errors import MissingExtra
 from crew_moe.settings import metrics_folder
-from crew_moe.telemetry.events import ALARMS
-from crew_moe.telemetry.metric_table import METRICS, OTHER, Kind
+from crew_moe.telemetry.metric_table import METRICS, Kind
 from crew_moe.telemetry.sources import Reading, Sources, evenness
+from crew_moe.telemetry.tally import Tally, known
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric as Family
 
-MAX_EXPECTED: Final = 4096
 MAX_ROUTES: Final = 200
-INFERRED: Final = "inferred"
-FEEDBACK: Final = frozenset({"success", "partial", "failure"})
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 REFUSALS: Final = frozenset({"missing", "invalid", "expired", "forbidden"})
-RULINGS: Final = {"gate_allowed": Ruling.ALLOW, "approval_asked": Ruling.HOLD}
-BREAKERS: Final = {"circuit_open": "open", "circuit_half_open": "half_open", "circuit_closed": "closed"}
-BUDGETS: Final = {"budget_soft_limit": "soft_limit", "budget_burn_rate": "burn_rate", "budget_overrun": "overrun"}
-
-Counts = Counter[tuple[str, tuple[str, ...]]]
 
 
 class Metrics:
@@ -51,7 +40,7 @@ class Metrics:
         self._own: CollectorRegistry = self._client.CollectorRegistry()
         self._families = {name: self._made(name) for name in METRICS if METRICS[name].kind is not Kind.LOOKED_UP}
         self._children: dict[tuple[str, tuple[str, ...]], Any] = {}
-        self._expected: OrderedDict[str, Decision] = OrderedDict()
+        self._tally = Tally()
         self._catch_up: Callable[[], None] = _nothing
         self._routes: set[str] = set()
         self._showing = Lock()
@@ -61,6 +50,7 @@ class Metrics:
     def bind(self, sources: Sources) -> None:
         """What is looked up from now on; before the first request."""
         self._sources = sources
+        self._tally.know(experts=sources.experts, strategies=sources.strategies)
 
     def catch_up_by(self, flush: Callable[[], None]) -> None:
         """What is called before anything is shown, so that nothing that has happened is missing."""
@@ -76,7 +66,7 @@ class Metrics:
         """Its answer has gone. `route` is the template of the path that answered, never a path; empty: none did."""
         route = self._route(route)
         self._child("crew_moe_http_in_flight").dec()
-        self._child("crew_moe_http_requests_total", route, _known(method, METHODS), str(int(status))).inc()
+        self._child("crew_moe_http_requests_total", route, known(method, METHODS), str(int(status))).inc()
         self._child("crew_moe_http_request_seconds", route).observe(seconds)
 
     def limited(self, route: str) -> None:
@@ -85,93 +75,14 @@ class Metrics:
 
     def refused_caller(self, code: str) -> None:
         """A caller was not let in."""
-        self._child("crew_moe_callers_refused_total", _known(code, REFUSALS)).inc()
-
-    # ---- happenings -----------------------------------------------------------------------------------------------
+        self._child("crew_moe_callers_refused_total", known(code, REFUSALS)).inc()
 
     def read(self, happenings: Sequence[Happening]) -> None:
-        counts: Counts = Counter()
-        for happening in happenings:
-            _READ[type(happening)](self, happening, counts)
-        for (name, labels), amount in counts.items():
+        figures = self._tally.of(happenings)
+        for (name, labels), amount in figures.counts.items():
             self._child(name, *labels).inc(amount)
-
-    def _decided(self, happening: Decided, counts: Counts) -> None:
-        answer = happening.answer
-        self._child("moe_routing_latency_ms").observe(happening.took_ms)
-        strategy, task_type = _known(answer.strategy, self._sources.strategies), answer.features.task_type.value
-        counts["moe_routing_total", (strategy, task_type, "routed" if answer.ok else "infeasible")] += 1
-        if isinstance(answer, Decision):
-            counts["moe_expert_usage", (self._expert(answer.expert_id),)] += 1
-            self._expect(answer)
-
-    def _batch_decided(self, happening: BatchDecided, counts: Counts) -> None:
-        self._child("crew_moe_batch_latency_ms").observe(happening.took_ms)
-        requests, chosen = happening.requests, happening.answers.expert_ids
-        strategies, task_types = [each.strategy for each in requests], [each.task_type for each in requests]
-        rows = Counter(zip(chosen, strategies, task_types, strict=True))
-        for (expert_id, strategy, task_type), count in rows.items():
-            name = _known(strategy or happening.strategy, self._sources.strategies)
-            told = INFERRED if task_type is None else _known(str(task_type), TASK_TYPES)
-            counts["moe_routing_total", (name, told, "infeasible" if expert_id is None else "routed")] += count
-            if expert_id is not None:
-                counts["moe_expert_usage", (self._expert(expert_id),)] += count
-
-    def _attempted(self, happening: Attempted, counts: Counts) -> None:
-        attempt = happening.attempt
-        expert, cost_usd, usage = self._expert(attempt.expert_id), float(attempt.cost_usd), attempt.usage
-        reason = "ok" if attempt.error is None else attempt.error.value
-        counts["crew_moe_attempts_total", (expert, reason)] += 1
-        if attempt.latency_ms:
-            self._child("crew_moe_attempt_seconds", expert).observe(attempt.latency_ms / 1000.0)
-        tokens = {"input": usage.input_tokens, "output": usage.output_tokens, "cached": usage.cached_tokens}
-        for kind, count in tokens.items():
-            _add(counts, "crew_moe_tokens_total", (expert, kind), count)
-        _add(counts, "crew_moe_spend_usd_total", (expert,), cost_usd)
-        if attempt.ok:
-            self._compare(happening.decision_id, attempt.expert_id, cost_usd)
-            return
-        _add(counts, "crew_moe_wasted_usd_total", (reason,), cost_usd + float(attempt.unsettled_usd))
-        _add(counts, "crew_moe_wasted_tokens_total", (reason,), usage.input_tokens + usage.output_tokens)
-
-    def _reported(self, happening: Reported, counts: Counts) -> None:
-        report = happening.report
-        if not isinstance(report, Outcome):
-            counts["crew_moe_feedback_total", (_known(report.outcome or OTHER, FEEDBACK),)] += 1
-            return
-        expert = self._expert(report.expert_id)
-        counts["crew_moe_outcomes_total", (expert, "ok" if report.success else "failed")] += 1
-        if report.cost_usd:
-            _add(counts, "crew_moe_spend_usd_total", (expert,), float(report.cost_usd))
-            if report.success:
-                self._compare(report.decision_id, report.expert_id, float(report.cost_usd))
-
-    def _noted(self, happening: Noted, counts: Counts) -> None:
-        event, fields = happening.event, happening.fields
-        if event in ALARMS:
-            counts["crew_moe_alarms_total", (event,)] += 1
-        if event in BREAKERS:
-            counts["crew_moe_breaker_changes_total", (BREAKERS[event],)] += 1
-        if event in BUDGETS:
-            counts["crew_moe_budget_alarms_total", (BUDGETS[event],)] += 1
-        if event == "expert_switched":
-            counts["crew_moe_fallbacks_total", (_known(str(fields.get("error")), ERRORS),)] += 1
-        ruling = fields.get("ruling") if event == "gate_verdict" else RULINGS.get(event)
-        if ruling is not None:
-            counts["crew_moe_gate_verdicts_total", (_known(str(ruling), VERDICTS),)] += 1
-
-    def _expect(self, decision: Decision) -> None:
-        self._expected[decision.decision_id] = decision
-        if len(self._expected) > MAX_EXPECTED:
-            self._expected.popitem(last=False)
-
-    def _compare(self, decision_id: str, expert_id: str, cost_usd: float) -> None:
-        """The true cost beside what the decision had expected, where it chose who served."""
-        decision = self._expected.get(decision_id)
-        if decision is not None and decision.expert_id == expert_id:
-            expected_usd = decision.basis.expected_nano / 1e9
-            if expected_usd > 0:
-                self._child("crew_moe_cost_ratio").observe(cost_usd / expected_usd)
+        for name, labels, value in figures.observed:
+            self._child(name, *labels).observe(value)
 
     # ---- showing --------------------------------------------------------------------------------------------------
 
@@ -225,6 +136,8 @@ class Metrics:
             return iter(self._own.collect())
         from prometheus_client.multiprocess import MultiProcessCollector
 
+        for pid in _dead(folder):
+            mark_dead(pid)
         registry = self._client.CollectorRegistry()
         MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
         return iter(registry.collect())
@@ -251,22 +164,7 @@ class Metrics:
         """As many templates as an app may have; whoever passes paths after all does no harm beyond that."""
         if len(self._routes) < MAX_ROUTES and template:
             self._routes.add(template)
-        return _known(template, self._routes)
-
-    def _expert(self, expert_id: str) -> str:
-        return _known(expert_id, self._sources.experts)
-
-
-TASK_TYPES: Final = frozenset(task.value for task in TaskType)
-ERRORS: Final = frozenset(error.value for error in ErrorClass)
-VERDICTS: Final = frozenset(ruling.value for ruling in Ruling)
-_READ: Final[Mapping[type, Callable[[Metrics, Any, Counts], None]]] = {
-    Decided: Metrics._decided,
-    BatchDecided: Metrics._batch_decided,
-    Attempted: Metrics._attempted,
-    Reported: Metrics._reported,
-    Noted: Metrics._noted,
-}
+        return known(template, self._routes)
 
 
 def mark_dead(pid: int) -> None:
@@ -277,13 +175,19 @@ def mark_dead(pid: int) -> None:
         mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
 
 
-def _add(counts: Counts, name: str, labels: tuple[str, ...], amount: float) -> None:
-    if amount > 0:
-        counts[name, labels] += amount  # type: ignore[assignment]  # a Counter adds up floats as well
+def _dead(folder: Path) -> set[int]:
+    """Processes whose levels lie in the folder, and that are no more: a killed one could not tell."""
+    return {pid for file in folder.glob("gauge_live*_*.db") if not _lives(pid := int(file.stem.rpartition("_")[2]))}
 
 
-def _known(value: str, allowed: Collection[str]) -> str:
-    return value if value in allowed else OTHER
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _nothing() -> None:

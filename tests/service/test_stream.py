@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 
 from crew_moe import Outcome, RoutingRequest
 from crew_moe.auth.caller import ALL_SCOPES, AccessScope
-from crew_moe.service.stream import Code
+from crew_moe.service.conversation import Code
 from tests.auth.issuing import bearer, token
 from tests.service.running import Running
 from tests.service.talking import ended, heard, talking

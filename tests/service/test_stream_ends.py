@@ -19,7 +19,8 @@ from websockets.exceptions import InvalidStatus
 from crew_moe.auth.authenticator import Authenticator
 from crew_moe.domain.feed import EVERYONE, FeedEvent, FeedKind
 from crew_moe.ports import Feed
-from crew_moe.service.stream import Code, RoutingStream
+from crew_moe.service.conversation import Code
+from crew_moe.service.stream import RoutingStream
 from crew_moe.state.memory.feed import MemoryFeed
 from tests.auth.issuing import authenticator, bearer, clock_now, token
 from tests.service.running import listening, running

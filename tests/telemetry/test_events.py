@@ -48,3 +48,15 @@ def test_program_that_has_set_up_structlog_gets_the_events_its_own_way(capsys: p
 def test_sink_that_can_not_write_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREW_MOE_LOG_LEVEL", "loud")
     LogSink().emit("expert_switched")
+
+
+def test_that_all_is_well_is_told_to_those_who_debug(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for level in ("info", "debug"):
+        monkeypatch.setenv("CREW_MOE_LOG_LEVEL", level)
+        LogSink().emit("gate_allowed", at=level)
+    shown = capsys.readouterr().err
+
+    assert "at=debug" in shown
+    assert "at=info" not in shown

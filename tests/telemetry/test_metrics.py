@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from crew_moe import Feedback, Infeasible, Outcome, Router, RoutingRequest
 from crew_moe.domain.happening import Attempted, Noted
 from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.usage import Usage
-from crew_moe.errors import StateError
+from crew_moe.errors import MissingExtra, StateError
 from crew_moe.sim import Simulation, simulate
 from crew_moe.surface.telemetry import Telemetry
 from crew_moe.telemetry.events import Recorder
@@ -234,3 +235,10 @@ def test_two_apps_do_not_share_their_figures() -> None:
     one.limited("/")
 
     assert (total(one, "crew_moe_rate_limited_total"), total(other, "crew_moe_rate_limited_total")) == (1.0, 0.0)
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+
+    with pytest.raises(MissingExtra, match=r"crew-moe\[service\]"):
+        Metrics()

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from crew_moe.telemetry.metrics import mark_dead
 from tests.structure.source import ROOT
 
 Process = subprocess.Popen[str]
@@ -47,8 +46,7 @@ def shown(child: Process) -> dict[str, float]:
     return totals
 
 
-def test_counts_add_up_and_the_dead_keep_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+def test_counts_add_up_and_the_dead_keep_theirs(tmp_path: Path) -> None:
     names = ("moe_routing_total", "moe_expert_usage", "moe_routing_latency_ms_count", "crew_moe_http_in_flight")
     with ExitStack() as stack:
         one = stack.enter_context(counting(tmp_path, 3))
@@ -56,7 +54,6 @@ def test_counts_add_up_and_the_dead_keep_theirs(tmp_path: Path, monkeypatch: pyt
             for child in (one, other):
                 _lines(child, "counted")
             seen = [shown(child) for child in (one, other)]
-        mark_dead(other.pid)
         after = shown(one)
 
     assert [[told[name] for name in names] for told in seen] == [[7, 7, 7, 2]] * 2

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -17,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from crew_moe import ExecutionFailed, Router, RoutingRequest
+from crew_moe.errors import MissingExtra
 from crew_moe.execution.traced import TracedClient
 from crew_moe.sim import Simulation, simulate
 from crew_moe.surface.telemetry import Telemetry
@@ -190,6 +192,16 @@ def test_nothing_is_traced_where_nobody_set_it_up(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("OTEL_SDK_DISABLED")
 
     assert not Tracing.open().on
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:1"])
+def test_without_the_library_only_a_named_endpoint_is_an_error(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "false")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+
+    with pytest.raises(MissingExtra, match=r"crew-moe\[otel\]") if endpoint else nullcontext():
+        assert not Tracing.open().on
 
 
 @contextmanager
