@@ -11,13 +11,47 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crew_moe.service.entrance import REQUEST_ID, refuse
+from crew_moe.surface.fault import Fault
 
 SETTLE_S: Final = 5.0
 """What a call that was cut off may take to say so to the ledger and the log."""
 FLUSH_S: Final = 1.0
 TICK_S: Final = 0.05
 MAX_SOCKET_MESSAGE: Final = 65_536
+
+
+STOPPING: Final = Fault(
+    code="stopping",
+    status=503,
+    what="the server stops, and waited no longer for the answer",
+    next_step="ask again; what was under way may be charged",
+    retry_after_s=1.0,
+)
+
+
+class CutOff:
+    """Tells a client whose request was cut off what has happened, where nothing was answered yet."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except asyncio.CancelledError:
+            if begun or scope["type"] != "http":
+                raise
+            await refuse(scope, send, STOPPING, {REQUEST_ID: str(scope.get("request_id", ""))})
 
 
 class Server(uvicorn.Server):
@@ -83,7 +117,12 @@ def serve_app(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; `started` is called when it answers."""
     config = uvicorn.Config(
-        app, lifespan="on", log_config=None, access_log=False, server_header=False, ws_max_size=MAX_SOCKET_MESSAGE
+        CutOff(app),
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws_max_size=MAX_SOCKET_MESSAGE,
     )
     server = Server(config, drain_s=drain_s, started=started, farewell=farewell)
     config.load()
