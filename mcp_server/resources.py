@@ -17,6 +17,7 @@ from crew_moe.auth.caller import AccessScope
 from crew_moe.errors import CrewMoEError
 from crew_moe.surface.fault import fault_of
 from crew_moe.surface.operations import Operations
+from crew_moe.surface.sight import seen
 
 JSON: Final = "application/json"
 SCOPE: Final = AccessScope.READ
@@ -32,7 +33,8 @@ def add_resources(server: FastMCP[Any], operations: Operations, *, guarded: bool
     @_told
     def registry() -> Any:
         """Every expert with its prices, windows and capabilities, and the digest that names this set."""
-        return {"digest": router.registry.digest, "experts": [asdict(expert) for expert in router.registry]}
+        shown = seen(router.registry, None)
+        return {"digest": shown.digest, "experts": [asdict(expert) for expert in shown]}
 
     @server.resource("router://policy", name="policy", title="Routing policy", **terms)
     @_told
@@ -45,7 +47,7 @@ def add_resources(server: FastMCP[Any], operations: Operations, *, guarded: bool
     @_told
     def expert(expert_id: str) -> Any:
         """One expert of the catalogue, and how it does."""
-        found = router.registry[expert_id]
+        found = seen(router.registry, None)[expert_id]
         return {"expert": asdict(found), "health": operations.health(found.expert_id)[0].as_dict()}
 
 

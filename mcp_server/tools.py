@@ -103,14 +103,14 @@ def list_experts(call: Call, asked: ExpertsAsked) -> Experts:
     wanted = Wanted(
         tier=asked.tier, provider=asked.provider, capabilities=asked.capabilities, available=asked.available
     )
-    page = call.operations.experts(wanted, cursor=asked.cursor, limit=asked.limit)
+    page = call.operations.experts(wanted, cursor=asked.cursor, limit=asked.limit, caller=call.caller)
     return Experts(
         experts=tuple(row.as_dict(only) for row in page.rows), next_cursor=page.next_cursor, total=page.total
     )
 
 
 def expert_health(call: Call, asked: HealthAsked) -> HealthReport:
-    rows = call.operations.health(asked.expert_id)
+    rows = call.operations.health(asked.expert_id, caller=call.caller)
     page = page_of(rows, lambda row: row.expert_id, cursor=asked.cursor, limit=asked.limit)
     return HealthReport(experts=tuple(map(Health.of, page.rows)), next_cursor=page.next_cursor, total=page.total)
 

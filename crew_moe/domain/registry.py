@@ -59,8 +59,27 @@ class Registry:
 
     def seen_by(self, tenant: str | None) -> tuple[str, ...]:
         """The ids that this tenant may be told of; None: that anybody may be."""
-        others = {one.service_id for one in self.services if not one.serves(tenant)}
-        return tuple(expert.expert_id for expert in self.experts if expert.expert_id not in others)
+        return tuple(expert.expert_id for expert in self.shown_to(tenant))
+
+    def shown_to(self, tenant: str | None) -> Registry:
+        """The same without services that serve other tenants alone: itself where there are none."""
+        owner = tenant if any(one.tenant == tenant for one in self.services) else None
+        shown = tuple(one for one in self.services if one.serves(owner))
+        if len(shown) == len(self.services):
+            return self
+        if owner not in self._shown:
+            hidden = {one.service_id for one in self.services} - {one.service_id for one in shown}
+            experts = tuple(expert for expert in self.experts if expert.expert_id not in hidden)
+            self._shown[owner] = Registry(experts=experts, services=shown)
+        return self._shown[owner]
+
+    @cached_property
+    def _shown(self) -> dict[str | None, Registry]:
+        return {}
+
+    def takes_chats(self, expert_id: str) -> bool:
+        """Whether chats may go there, so that it is a model to those who ask for one."""
+        return expert_id in self and all(one.is_chat or one.service_id != expert_id for one in self.services)
 
     def hides(self, expert_id: str, tenant: str | None) -> bool:
         """Whether it is a service that this tenant is not to be told of."""

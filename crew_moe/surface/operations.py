@@ -36,6 +36,7 @@ from crew_moe.state.memory.log import MemoryLog
 from crew_moe.strategies import STRATEGIES
 from crew_moe.surface.experts import ExpertRow, Wanted, expert_rows
 from crew_moe.surface.page import DEFAULT_LIMIT, Page, page_of
+from crew_moe.surface.sight import seen
 
 if TYPE_CHECKING:
     from crew_moe.execution.service_calls import Proxied
@@ -70,10 +71,8 @@ class Operations:
 
     def health(self, expert_id: str | None = None, *, caller: Caller | None = None) -> tuple[ExpertHealth, ...]:
         """How each expert does, or the one that is named; services of one tenant are told of to that one alone."""
-        rows, registry = self.router.health(), self.router.registry
-        if caller is None or caller.tenant is not None:
-            seen = set(registry.seen_by(None if caller is None else caller.tenant))
-            rows = tuple(row for row in rows if row.expert_id in seen)
+        shown = seen(self.router.registry, caller)
+        rows = tuple(row for row in self.router.health() if row.expert_id in shown)
         if expert_id is None:
             return rows
         found = tuple(row for row in rows if row.expert_id == expert_id)
@@ -129,8 +128,7 @@ class Operations:
         figures, registry = self.router.stats(), self.router.registry
         if caller.tenant is None:
             return figures
-        seen = [registry[name] for name in registry.seen_by(caller.tenant)]
-        names = {name for one in seen for name in (one.expert_id, one.provider)}
+        names = {name for one in seen(registry, caller) for name in (one.expert_id, one.provider)}
         return {
             **figures,
             **{part: _those(figures[part], names) for part in ("calls", "provider_share", "without_room")},

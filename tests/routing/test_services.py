@@ -136,6 +136,25 @@ def test_names_are_those_that_a_tenant_may_hear() -> None:
     assert "theirs" not in registry.seen_by("other")
 
 
+def test_each_is_shown_a_registry_of_its_own() -> None:
+    registry = _on(BOUND, CHAT, JSON).registry
+
+    assert registry.shown_to("acme") is registry
+    assert registry.shown_to("other") is registry.shown_to(None)
+    assert "theirs" not in registry.shown_to("other")
+    assert registry.shown_to("other").services == (CHAT, JSON)
+    assert REGISTRY.shown_to("other") is REGISTRY
+
+
+def test_models_are_those_that_take_chats() -> None:
+    registry = _on(CHAT, JSON).registry
+
+    assert [name for name in ("chatty", "worker", "gpt-4o", "nobody") if registry.takes_chats(name)] == [
+        "chatty",
+        "gpt-4o",
+    ]
+
+
 def test_a_batch_decides_as_one_by_one() -> None:
     on = _on(BOUND, CHAT, JSON)
     requests = [

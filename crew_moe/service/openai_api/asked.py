@@ -16,6 +16,7 @@ from crew_moe.router import Router
 from crew_moe.service.openai_api.body import HINTS, ChatBody
 from crew_moe.service.openai_api.names import Aim, aim_of
 from crew_moe.surface.fault import Fault
+from crew_moe.surface.sight import seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Asked:
 
 def asked_of(body: ChatBody, router: Router, caller: Caller) -> Asked | Fault:
     """The request in a body, or why nobody goes by the model's name. Raises InvalidRequest."""
-    aim = aim_of(body.model, router.registry)
+    aim = aim_of(body.model, seen(router.registry, caller))
     if isinstance(aim, Fault):
         return aim
     request = _request(body, aim)

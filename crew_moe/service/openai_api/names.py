@@ -38,7 +38,7 @@ def aim_of(name: str, registry: Registry) -> Aim | Fault:
         return Aim()
     if name in _TIERS:
         return Aim(fields={"tier": _TIERS[name]})
-    if name in registry:
+    if registry.takes_chats(name):
         return Aim(fields={"pin": name})
     local = local_expert(name, registry)
     if local is not None:
@@ -58,7 +58,7 @@ def names(registry: Registry) -> Iterator[str]:
     """Every name, in the order of the list of models."""
     yield AUTO
     yield from _TIERS
-    yield from (expert.expert_id for expert in registry)
+    yield from (expert.expert_id for expert in registry if registry.takes_chats(expert.expert_id))
     yield from LOCAL_NAMES
 
 

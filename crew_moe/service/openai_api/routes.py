@@ -15,6 +15,7 @@ from crew_moe.service.openai_api.body import read_chat
 from crew_moe.service.openai_api.described import CHAT, MODEL, MODELS
 from crew_moe.service.openai_api.listing import model_list, one_model
 from crew_moe.surface.fault import Fault, fault_of
+from crew_moe.surface.sight import seen
 
 
 def chat_routes(router: Router) -> APIRouter:
@@ -37,15 +38,15 @@ def chat_routes(router: Router) -> APIRouter:
 
     @routes.get("/models", summary="List the models", **MODELS)
     @needs(AccessScope.READ, plain=True)
-    async def models(request: Request) -> Response:  # noqa: ARG001 - as every plain endpoint
+    async def models(request: Request) -> Response:
         """Every name that a request may have for its model."""
-        return JSONResponse(model_list(router.registry))
+        return JSONResponse(model_list(seen(router.registry, caller_of(request))))
 
     @routes.get("/models/{name:path}", summary="Look up a model", **MODEL)
     @needs(AccessScope.READ, plain=True)
     async def model(request: Request) -> Response:
         """One of the models."""
-        found = one_model(request.path_params["name"], router.registry)
+        found = one_model(request.path_params["name"], seen(router.registry, caller_of(request)))
         return Failing(found) if isinstance(found, Fault) else JSONResponse(found)
 
     return routes
