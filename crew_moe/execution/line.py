@@ -32,7 +32,7 @@ class Line(asyncio.Protocol):
         self._pieces: deque[bytes] = deque()
         self._waiting = 0
         self._news: asyncio.Future[None] | None = None
-        self._asked = self._headed = self._over = self._stays = self._broken = False
+        self._asked = self._headed = self._over = self._stays = self._broken = self._held_up = False
         self._parser = httptools.HttpResponseParser(self)
 
     @property
@@ -54,6 +54,8 @@ class Line(asyncio.Protocol):
             raise LineBroke
         self.status, self.headers = 0, {}
         self._asked, self._headed, self._over = True, False, False
+        self._pieces.clear()  # of an answer that nobody read to its end
+        self._flow_on()
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(content)
 
@@ -63,16 +65,15 @@ class Line(asyncio.Protocol):
             await self._more()
 
     async def read(self) -> bytes:
-        """What came of the body since it was asked last; b"" at its end. Raises LineBroke."""
+        """The next piece of the body, as it was sent; b"" at its end. Raises LineBroke."""
         while not self._pieces:
             if self._over:
                 return b""
             await self._more()
-        piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
-        if self._waiting > HIGH_WATER and self._transport is not None:
-            self._transport.resume_reading()
-        self._waiting = 0
+        piece = self._pieces.popleft()
+        self._waiting -= len(piece)
+        if not self._pieces:
+            self._flow_on()
         return piece
 
     def abort(self) -> None:
@@ -88,6 +89,13 @@ class Line(asyncio.Protocol):
             await self._news
         finally:
             self._news = None
+
+    def _flow_on(self) -> None:
+        """Nothing waits any more: the provider may go on."""
+        self._waiting = 0
+        if self._held_up and self._transport is not None:
+            self._transport.resume_reading()
+        self._held_up = False
 
     def _tell(self) -> None:
         if self._news is not None and not self._news.done():
@@ -139,7 +147,8 @@ class Line(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
         self._waiting += len(body)
-        if self._waiting > HIGH_WATER and self._transport is not None:
+        if self._waiting > HIGH_WATER and not self._held_up and self._transport is not None:
+            self._held_up = True
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:

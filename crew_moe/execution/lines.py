@@ -88,7 +88,7 @@ class Exchange:
         """Close after an answer that is complete but for the end of its framing, which a kept connection has read."""
         with suppress(CallFailed, TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                await self._read()
+                await self.read_all()
         self.close()
 
     def close(self) -> None:

@@ -101,6 +101,28 @@ async def test_an_answer_without_a_length_ends_with_its_connection(home: OpenAIC
         assert await said(home, server) == "Paris."
 
 
+async def test_a_stream_comes_in_the_pieces_that_were_sent(home: OpenAIClient) -> None:
+    with raw(chunked(WORDS, LAST, TOLD)) as server:
+        texts = [chunk.text async for chunk in home.astream(at(server), CHAT, timeout_s=5.0)]
+    assert texts == ["Par", "is.", ""]
+
+
+@pytest.mark.parametrize("end", [End.CLOSE, End.RESET, End.HANG])
+async def test_what_happens_behind_the_last_event_does_not_matter(home: OpenAIClient, end: End) -> None:
+    with raw(chunked(WORDS, LAST, TOLD, whole=False, end=end)) as server:
+        texts = [chunk.text async for chunk in home.astream(at(server), CHAT, timeout_s=5.0)]
+    assert "".join(texts) == "Paris."
+
+
+async def test_a_provider_that_is_faster_than_its_reader_is_held_up(
+    home: OpenAIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crew_moe.execution.line.HIGH_WATER", 1000)
+    with raw(chunked(*[WORDS] * 200, LAST, TOLD)) as server:
+        texts = [chunk.text async for chunk in home.astream(at(server), CHAT, timeout_s=5.0)]
+    assert "".join(texts) == "Par" * 200 + "is."
+
+
 async def test_an_answer_that_is_too_long_is_malformed() -> None:
     lines = Lines(max_body=100)
     with raw(answer(b" " * 101)) as server:

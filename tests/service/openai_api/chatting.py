@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -60,7 +60,13 @@ class Chat:
 @contextmanager
 def chatting(router: Router, *, caller: Caller = LOCAL) -> Iterator[Chat]:
     """Serve the router's chats until the block ends."""
-    app = FastAPI()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with router.at_home():
+            yield
+
+    app = FastAPI(lifespan=lifespan)
     app.include_router(chat_routes(router))
     problems_of(app)
     app.add_middleware(Let, caller=caller)
