@@ -7,6 +7,7 @@ the blocking, the asynchronous and the streaming ways of calling share every dec
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -27,7 +28,7 @@ from crew_moe.crew.refusals import (
     ToolsUnsupported,
     trail_of,
 )
-from crew_moe.crew.runs import Assignment, Runs
+from crew_moe.crew.runs import Assignment, Runs, TaskRun
 from crew_moe.crew.seat import Seat
 from crew_moe.crew.tokens import TokenCount
 from crew_moe.crew.unrouted import Bypass
@@ -151,12 +152,14 @@ class Dispatcher:
 
     def serve(self, seat: Seat, call: LLMCall) -> Generator[Step, Answer | ExecutionFailed, Served]:
         """Yield steps until one is answered. Raises one of crew.refusals when none is."""
-        run = self.runs.of(call)
+        run, here = self.runs.of(call), run_now()
         if run.ended_by is not None and seat.kind.serves_tasks:
             raise run.ended_by
-        here = run_now()
-        if here is not None and here.watch is not None and seat.kind.serves_tasks:
-            here.watch.began(run.name)
+        watch = None if here is None else here.watch
+        with nullcontext() if watch is None else watch.calling(run.name if seat.kind.serves_tasks else None):
+            return (yield from self._serve(seat, run, call))
+
+    def _serve(self, seat: Seat, run: TaskRun, call: LLMCall) -> Generator[Step, Answer | ExecutionFailed, Served]:
         tally = _Tally()
         order = self._assigner.order(seat, run, call)
         found: tuple[Assignment, str] | Infeasible | None = self._assigner.assign(order)

@@ -75,7 +75,8 @@ class AgentFactory:
         agents = self.build(folder)
         tasks = self._tasks(folder / TASKS_FILE, agents)
         manager = AUTO if process is Process.hierarchical else None
-        crew = Crew(agents=list(agents.values()), tasks=list(tasks.values()), process=process, manager_llm=manager)
+        parts = {"agents": list(agents.values()), "tasks": list(tasks.values())}
+        crew = _made(Crew, {**parts, "process": process, "manager_llm": manager}, folder / TASKS_FILE, "")
         if inputs:
             for task in crew.tasks:
                 task.interpolate_inputs_and_add_conversation_history(inputs)

@@ -60,7 +60,8 @@ def kick_off(
             crew = factory.build_crew(files.folder)
             _tell(crew, context, watch)
             output, error = _to_its_end(crew, {**inputs, **injected(context)})
-            error, watch.over = CrewCancelled() if error and watch.stopped else error, error is not None
+            error = CrewCancelled() if error and watch.stopped else error
+            watch.finish()
             run = CrewRun(
                 run_id=run_id,
                 output=output,

@@ -1,8 +1,9 @@
 """Keeps what CrewAI prints away from the program's own output, also where several crews run at once.
 
-A program's stdout may be an answer, or a protocol. While a crew runs, stdout and stderr are replaced by stand-ins that
-look at who writes: what is written in the context of a run goes where that run wants it, all else to the program's own
-streams. CrewAI carries the context along into its threads.
+A program's stdout may be an answer, or a protocol. From the first run on, stand-ins for stdout and stderr look at who
+writes: what is written in the context of a run goes where that run wants it, all else to the program's own streams.
+CrewAI carries the context along into its threads. The stand-ins stay, for a thread that a run has left behind may
+still have something to say.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ QUIET: Final[Mapping[str, str]] = {
     "CREWAI_TRACING_ENABLED": "false",
     "OTEL_SDK_DISABLED": "true",
 }
+_LOCK: Final = Lock()
 _HEARD: Final[ContextVar[TextIO | io.TextIOBase | None]] = ContextVar("crew_moe_chatter", default=None)
 
 
@@ -36,12 +38,11 @@ def hush() -> None:
 def quiet(chatter: TextIO | None = None) -> Iterator[None]:
     """What is printed in here goes to `chatter`; None: nowhere."""
     hush()
+    _stand_in()
     token = _HEARD.set(chatter or _Nowhere())
-    _STAND_INS.enter()
     try:
         yield
     finally:
-        _STAND_INS.leave()
         _HEARD.reset(token)
 
 
@@ -62,33 +63,10 @@ class _StandIn:
         return getattr(_HEARD.get() or self._own, name)
 
 
-class _StandIns:
-    """Put up by the first run that begins, taken away by the last one that ends."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._runs = 0
-        self._put: dict[str, tuple[TextIO, _StandIn]] = {}
-
-    def enter(self) -> None:
-        with self._lock:
-            self._runs += 1
-            if self._runs > 1:
-                return
-            for name in ("stdout", "stderr"):
-                own = getattr(sys, name)
-                self._put[name] = own, _StandIn(own)
-                setattr(sys, name, self._put[name][1])
-
-    def leave(self) -> None:
-        with self._lock:
-            self._runs -= 1
-            if self._runs:
-                return
-            for name, (own, stand_in) in self._put.items():
-                if getattr(sys, name) is stand_in:  # else somebody else has replaced it meanwhile, who will put it back
-                    setattr(sys, name, own)
-            self._put.clear()
-
-
-_STAND_INS: Final = _StandIns()
+def _stand_in() -> None:
+    """Put a stand-in before each stream that has none; a program without a console has no streams."""
+    with _LOCK:
+        for name in ("stdout", "stderr"):
+            own = getattr(sys, name)
+            if own is not None and not isinstance(own, _StandIn):
+                setattr(sys, name, _StandIn(own))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from decimal import Decimal
-from threading import Event, Lock
+from threading import Condition, Event, Lock
 from typing import Any, Final
 
 from crew_moe.domain.word import Word
@@ -45,8 +46,8 @@ def _nothing() -> tuple[Mapping[str, str], Decimal]:
 class Watch:
     """Over one run. `so_far` gives who answered which task last, and the cost; it is set once the crew is built.
 
-    `stopped` says whether a call was held back because somebody had cancelled the run; once it is `over`, tasks that
-    still work on their own make no further call. A listener that fails is told nothing more, and the run goes on.
+    `stopped` says whether a call was held back because somebody had cancelled the run. A listener that fails is told
+    nothing more, and the run goes on.
     """
 
     def __init__(
@@ -60,7 +61,6 @@ class Watch:
     ) -> None:
         self.so_far: Callable[[], tuple[Mapping[str, str], Decimal]] = _nothing
         self.stopped = False
-        self.over = False
         self._tasks: Final = tuple(tasks)
         self._expected = expected
         self._told = told
@@ -69,16 +69,40 @@ class Watch:
         self._begun: set[str] = set()
         self._finished: set[str] = set()
         self._lock = Lock()
+        self._idle = Condition()
+        self._calls = 0
+        self._over = False
         self._outside = copy_context()  # where the listener belongs: what it prints is not the crew's
 
     def cancelled(self) -> bool:
         """Asked before every call of a model; a yes stops it."""
         if self._cancel is not None and self._cancel.is_set():
             self.stopped = True
-        return self.stopped or self.over
+        return self.stopped or self._over
 
-    def began(self, task: str | None) -> None:
-        """A call is made for this task; the first one is its beginning."""
+    @contextmanager
+    def calling(self, task: str | None) -> Iterator[None]:
+        """A call is made in here, for this task if it is for one."""
+        with self._idle:
+            self._calls += 1
+        try:
+            self._began(task)
+            yield
+        finally:
+            with self._idle:
+                self._calls -= 1
+                self._idle.notify_all()
+
+    def finish(self) -> None:
+        """The run is over. Tasks that still work beside those that ended it make no further call; return when the calls
+        that are under way have ended, which their own time limits see to.
+        """
+        self._over = True
+        with self._idle:
+            self._idle.wait_for(lambda: self._calls == 0)
+
+    def _began(self, task: str | None) -> None:
+        """The first call for a task is its beginning."""
         with self._lock:
             if task in self._tasks and task not in self._begun:
                 self._begun.add(task)
@@ -87,7 +111,7 @@ class Watch:
     def ended(self, output: Any) -> None:
         """CrewAI's callback at the end of each task."""
         task = str(getattr(output, "name", ""))
-        self.began(task)
+        self._began(task)
         with self._lock:
             if task in self._tasks and task not in self._finished:
                 self._finished.add(task)

@@ -24,6 +24,15 @@ def config(tmp_path: Path) -> Path:
     return Path(shutil.copytree(REVIEW, tmp_path / "review"))
 
 
+def test_crew_that_crewai_refuses_is_told_with_its_file(router: Router, tmp_path: Path) -> None:
+    (tmp_path / "agents.yaml").write_text("a: {role: A, goal: G, backstory: B}\n", encoding="utf-8")
+    aside = "{description: D, expected_output: E, agent: a, async_execution: true}"
+    (tmp_path / "tasks.yaml").write_text(f"one: {aside}\ntwo: {aside}\n", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=r"tasks\.yaml: .*at most one asynchronous task"):
+        AgentFactory(router).build_crew(tmp_path)
+
+
 def test_agents_have_models_of_their_own(router: Router) -> None:
     agents = AgentFactory(router).build(REVIEW)
     auditor, writer = agents["auditor"].llm, agents["writer"].llm

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -16,12 +16,12 @@ from crew_moe.crew.crew_run import CrewRun, End
 from crew_moe.crew.project import Project
 from crew_moe.crew.watch import Progress
 from crew_moe.domain.principal import Principal
-from crew_moe.errors import ConfigError, CrewCancelled, CrewFailed, InvalidInput
+from crew_moe.errors import ConfigError, CrewCancelled, CrewFailed, InvalidInput, SimulationError
 from crew_moe.router import Router
 from crew_moe.sim import Simulation, simulate
 from crew_moe.surface.fault import fault_of
 from crew_moe.telemetry.events import Recorder
-from tests.crew.guarded import Make, Ruled, on_duty, scopes
+from tests.crew.guarded import Make, Ruled, calling, lookup, on_duty, scopes
 from tests.crew.projects import AGENTS, SEA, TASKS
 from tests.waiting import until
 
@@ -243,6 +243,29 @@ def test_tenant_of_the_caller_pays(router: Router, folder: Make) -> None:
 
     (tenant,) = scopes(router.guards.ledger, "tenant")
     assert (tenant.scope, tenant.settled_usd) == ("tenant:acme", run.cost_usd)
+
+
+ASIDE: Final = """
+first: {description: Count the fish, expected_output: Words, agent: writer, async_execution: true,
+  routing: {pin: gpt-4o, budget_usd: 0.0000001}}
+second: {description: Count the birds, expected_output: Words, agent: other, async_execution: true, tools: [lookup],
+  routing: {pin: gpt-5}}
+last: {description: Count both, expected_output: Words, agent: writer}
+"""
+OTHER: Final = "other: {role: Other, goal: Count, backstory: Years of practice}\n"
+
+
+def test_run_that_ended_leaves_nobody_at_work(slow: tuple[Simulation, Router], folder: Make) -> None:
+    sim, router = slow
+    calling(sim, "gpt-5", 40)
+    run = Project(router, folder(ASIDE, AGENTS % "false" + OTHER), tools={"lookup": lookup}).run({})
+    asked = len(sim.requests)
+
+    assert run.end is End.OVER_BUDGET
+    assert reserved(router) == 0
+    assert run.cost_usd == scopes(router.guards.ledger)[0].settled_usd
+    with pytest.raises(SimulationError):
+        sim.wait_for_requests(asked + 1, timeout_s=0.7)
 
 
 def test_everybody_down_is_a_failure(router: Router, sim: Simulation, folder: Make) -> None:

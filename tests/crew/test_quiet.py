@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import threading
+from contextlib import redirect_stdout
 from contextvars import copy_context
 
 import pytest
@@ -32,17 +33,26 @@ def test_without_a_place_it_goes_nowhere(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == "kept\n"
 
 
-def test_runs_that_overlap_leave_the_streams_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
-    before, first, second = (sys.stdout, sys.stderr), quiet(), quiet()
+def test_runs_that_overlap_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = quiet(), quiet()
     inner, outer = copy_context(), copy_context()
     inner.run(first.__enter__)
     outer.run(second.__enter__)
     inner.run(first.__exit__, None, None, None)
     outer.run(print, "lost")
-    print("kept")  # noqa: T201 - what is tested
+    inner.run(print, "kept")
+    print("kept too")  # noqa: T201 - what is tested
     outer.run(second.__exit__, None, None, None)
 
-    assert (sys.stdout, sys.stderr) == before
+    assert capsys.readouterr().out == "kept\nkept too\n"
+
+
+def test_thread_that_a_run_left_behind_is_not_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        behind = copy_context()
+    behind.run(print, "late")
+    print("kept")  # noqa: T201 - what is tested
+
     assert capsys.readouterr().out == "kept\n"
 
 
@@ -57,13 +67,18 @@ def test_thread_of_a_run_belongs_to_it_and_others_do_not(capsys: pytest.CaptureF
     assert (heard.getvalue(), capsys.readouterr().out) == ("mine\n", "theirs\n")
 
 
-def test_stream_that_somebody_put_up_meanwhile_stays() -> None:
-    theirs, before = io.StringIO(), sys.stdout
-    with quiet():
-        sys.stdout = theirs
-    after, sys.stdout = sys.stdout, before
+def test_stream_that_somebody_puts_up_meanwhile_is_theirs() -> None:
+    theirs = io.StringIO()
+    with quiet(), redirect_stdout(theirs):
+        print("told")  # noqa: T201 - what is tested
 
-    assert after is theirs
+    assert theirs.getvalue() == "told\n"
+
+
+def test_program_without_a_console_stays_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    with quiet():
+        assert sys.stdout is None
 
 
 def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
