@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +321,42 @@ async def test_many_routers_loops_share_one_client(on: Router, host: Host) -> No
     answers = await asyncio.gather(*(on.services.aproxy("worker", number) for number in range(5)))
 
     assert [answer.data["done"] for answer in answers] == [0, 1, 2, 3, 4]
+
+
+def test_load_evens_out_over_unequal_services(on: Router, host: Host) -> None:
+    """Each works as fast as it can, work goes by the weights, and now and then somebody rebalances."""
+    speed = {"a": 40.0, "b": 160.0, "c": 640.0}
+    for name, places in (("a", 100), ("b", 50), ("c", 100)):
+        on.services.register(entry(host, name, max_capacity=places))
+    scores = []
+    for _ in range(4):
+        for _ in range(300):
+            decision = chosen(on)
+            name = decision.expert_id
+            on.record(Outcome(decision_id=decision.decision_id, expert_id=name, success=True, latency_ms=speed[name]))
+        on.stats()
+        scores.append(on.services.balance_score())
+        on.services.rebalance("storage")
+
+    assert scores[0] < 0.7
+    assert scores[-1] > 0.85
+    assert scores == sorted(scores)
+
+
+def test_decisions_go_on_while_services_come_and_go(on: Router, host: Host) -> None:
+    def come_and_go() -> None:
+        for number in range(60):
+            on.services.register(chatty(host, f"s{number % 3}"))
+            on.services.unregister(f"s{number % 3}")
+
+    with ThreadPoolExecutor(4) as pool:
+        coming = pool.submit(come_and_go)
+        alone = pool.submit(lambda: [on.decide(asked(min_quality=0.9)) for _ in range(300)])
+        routed = pool.submit(lambda: [on.services.route(STORAGE) for _ in range(300)])
+        batches = pool.submit(lambda: [on.decide_batch([asked(), asked(text="more")]) for _ in range(100)])
+
+    coming.result()
+    assert all(isinstance(one, Decision) for one in alone.result())
+    assert all(one is None or isinstance(one, Decision) for one in routed.result())
+    assert all(len(one) == 2 for one in batches.result())
+    assert on.services.list() == ()
