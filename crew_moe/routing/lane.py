@@ -6,7 +6,7 @@ is a handful of operations over the few that are left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -17,7 +17,17 @@ from crew_moe.domain.expert import Tier
 from crew_moe.domain.money import NANO_PER_TOKEN_AT_1_USD_PER_MTOK
 from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.cost import Prices, cost_of, prices_of
-from crew_moe.routing.eligibility import BUDGET, LASTING, PRECEDENCE, Miss, Scene, has_room, standing_by, static_misses
+from crew_moe.routing.eligibility import (
+    BUDGET,
+    LASTING,
+    PRECEDENCE,
+    TENANT,
+    Miss,
+    Scene,
+    has_room,
+    standing_by,
+    static_misses,
+)
 from crew_moe.routing.needs import Needs
 from crew_moe.routing.scoring import Base, FixedPoints, base_points, fixed_points, scaled
 
@@ -102,6 +112,17 @@ class Open(NamedTuple):
     window: float
 
 
+class Census(NamedTuple):
+    """`settled` counts those who are out by a rule that comes before any size, `rows` are all others. `plain` are the
+    counts of all where there is no budget and the request fits into the `narrowest` window.
+    """
+
+    settled: Mapping[str, int]
+    rows: tuple[Open, ...]
+    narrowest: float
+    plain: Sequence[tuple[str, int]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lane:
     """Eligible experts for one set of needs. `members` are their registry positions."""
@@ -125,8 +146,8 @@ class Lane:
         return static_misses(self.scene)
 
     @cached_property
-    def census(self) -> tuple[Mapping[str, int], tuple[Open, ...]]:
-        """How many experts are out by a rule that comes before any size, and all others, whom a size may turn away."""
+    def census(self) -> Census:
+        """Who is out whatever the sizes, and whom a size may turn away."""
         settled: dict[str, int] = {}
         rows, ranks = [], _first_ranks(self.misses)
         prices, windows = prices_of(self.scene.columns, self.scene.experience), windows_of(self.scene).tolist()
@@ -139,7 +160,12 @@ class Lane:
                 settled[rule] = settled.get(rule, 0) + 1
             else:
                 rows.append(Open(rule, *figures))
-        return settled, tuple(rows)
+        settled.pop(TENANT, None)  # nobody is told of what belongs to others
+        plain = dict(settled)
+        for row in rows:
+            if row.rule:
+                plain[row.rule] = plain.get(row.rule, 0) + 1
+        return Census(settled, tuple(rows), min(windows, default=0.0), by_count(plain))
 
     @cached_property
     def roster(self) -> Roster:
@@ -152,6 +178,11 @@ class Lane:
             quality=tuple(columns.quality[self.members].tolist()),
             latency_ms=tuple(columns.latency_ms[self.members].tolist()),
         )
+
+
+def by_count(counts: Mapping[str, int]) -> Sequence[tuple[str, int]]:
+    """Rules and how many each turned away, most first."""
+    return sorted(counts.items(), key=lambda pair: (-pair[1], PRECEDENCE.index(pair[0])))
 
 
 def _first_ranks(misses: Iterable[tuple[int, Miss]]) -> Mapping[int, int]:

@@ -12,7 +12,7 @@ from crew_moe.domain.money import NANO, to_usd
 from crew_moe.routing.columns import Floats
 from crew_moe.routing.cost import cost_of, prices_of
 from crew_moe.routing.eligibility import BUDGET, CONTEXT, PRECEDENCE, RULED_OUT, TENANT, Miss, Scene
-from crew_moe.routing.lane import BEFORE_CONTEXT, Lane, windows_of
+from crew_moe.routing.lane import BEFORE_CONTEXT, Lane, by_count, windows_of
 from crew_moe.routing.needs import Needs, Terms
 
 INFINITY: Final = float("inf")
@@ -33,9 +33,11 @@ def misses_of(lane: Lane, terms: Terms) -> Mapping[int, Sequence[Miss]]:
 
 def turned_away(lane: Lane, terms: Terms) -> Sequence[tuple[str, int]]:
     """How many experts each rule turned away, most first: the counts of `rejections`, without their sentences."""
-    settled, rows = lane.census
-    counts = {rule: count for rule, count in settled.items() if rule != TENANT}
+    settled, rows, narrowest, plain = lane.census
     inputs, outputs, needed = terms.input_tokens, terms.output_tokens, terms.input_tokens + terms.output_tokens
+    if terms.budget_nano is None and needed <= narrowest:
+        return plain
+    counts = dict(settled)
     limit = INFINITY if terms.budget_nano is None else terms.budget_nano / (1.0 + lane.scene.policy.cost.spread)
     for row in rows:
         rule = row.rule
@@ -45,7 +47,7 @@ def turned_away(lane: Lane, terms: Terms) -> Sequence[tuple[str, int]]:
             rule = CONTEXT
         if rule:
             counts[rule] = counts.get(rule, 0) + 1
-    return sorted(counts.items(), key=lambda pair: (-pair[1], PRECEDENCE.index(pair[0])))
+    return by_count(counts)
 
 
 def rejections(lane: Lane, terms: Terms) -> tuple[Rejection, ...]:

@@ -51,11 +51,11 @@ class Ruling(NamedTuple):
     @property
     def field(self) -> Field:
         """Whoever asks for one property asks for the next: the field that was judged last is kept."""
-        global _judged
-        ruling, field = _judged
-        if ruling is not self or field is None:
-            field = self.lane.figures.judge(*self.terms)
-            _judged = (self, field)
+        known = _judged
+        if known.ruling is self and known.field is not None:
+            return known.field
+        field = self.lane.figures.judge(*self.terms)
+        _keep(_Judged(self, field))
         return field
 
     @property
@@ -90,14 +90,19 @@ class Ruling(NamedTuple):
     @property
     def confidence(self) -> float:
         """How sure the choice is, 0-1: by its lead over the next best, the record behind it and the inferred task."""
+        known = _judged
+        if known.ruling is self and known.confidence is not None:
+            return known.confidence
         field, chosen = self.field, self.position
         ranking = field.ranking.tolist()
         fit = range(len(ranking)) if field.fits is None else fitting(field).tolist()
         rivals = [ranking[position] for position in fit if position != chosen]
         lead = CLEAR_LEAD if not rivals else ranking[chosen] - max(rivals)
-        known = float(self.lane.scene.experience.trusted[self.lane.members[chosen]])
+        trusted = float(self.lane.scene.experience.trusted[self.lane.members[chosen]])
         clear = min(1.0, max(0.0, lead / CLEAR_LEAD))
-        return self.features.task_confidence * (0.5 + 0.3 * clear + 0.2 * known)
+        sure = self.features.task_confidence * (0.5 + 0.3 * clear + 0.2 * trusted)
+        _keep(_Judged(self, field, sure))
+        return sure
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
@@ -124,9 +129,21 @@ class Ruling(NamedTuple):
 
 def ruled(ruling: Ruling, field: Field) -> Ruling:
     """The ruling, with the field that it was made from at hand for whoever reads it at once."""
-    global _judged
-    _judged = (ruling, field)
+    _keep(_Judged(ruling, field))
     return ruling
 
 
-_judged: tuple[Ruling | None, Field | None] = (None, None)
+class _Judged(NamedTuple):
+    """What is at hand of the ruling that was read last. Replaced as a whole, so that threads see one or another."""
+
+    ruling: Ruling | None = None
+    field: Field | None = None
+    confidence: float | None = None
+
+
+_judged = _Judged()
+
+
+def _keep(judged: _Judged) -> None:
+    global _judged
+    _judged = judged
