@@ -23,7 +23,7 @@ def request_bytes(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """Sends when it is told to, and calls `done` with each answer's time in seconds. Any answer but a 2xx is an error."""
+    """Sends when it is told to, and calls `done` with each answer's seconds. Any answer but a 2xx is an error."""
 
     def __init__(self, request: bytes, done: Callable[[Connection, float], None]) -> None:
         self._request = request

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import uvicorn
-from crew_moe.surface.telemetry import Telemetry
 from fastapi import APIRouter, Body, Request, Response
 
 from crew_moe.auth.authenticator import Authenticator
@@ -21,6 +20,7 @@ from crew_moe.service.access import GuardedRoute, needs
 from crew_moe.service.app import Parts, make_app
 from crew_moe.service.options import ServiceOptions
 from crew_moe.settings import Settings
+from crew_moe.surface.telemetry import Telemetry
 from tests.auth.issuing import AUDIENCE, ISSUER
 
 MEMORY = ":memory:"
