@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final
 
 from crew_moe.domain.access import Demands
@@ -27,7 +28,8 @@ from crew_moe.routing.redeciding import Bench, cost_nano, demands_of, features_o
 
 MAX_DECISIONS: Final = 1_000
 DEFAULT_DECISIONS: Final = 200
-MAX_ROWS: Final = 50_000  # of the log, in which attempts, outcomes and judgements stand too
+MAX_ROWS: Final = 5_000  # of the log, in which attempts, outcomes and judgements stand too, and other tenants' rows
+FIRST_LOOK: Final = 16  # rows; one of a batch may hold thousands of decisions
 EXAMPLES: Final = 5
 LEFT_ALONE: Final = ("budgets", "screening", "gate", "breaker", "limits", "tiers")
 """Parts of a policy that act before or after a decision, or on who is tried next."""
@@ -130,14 +132,15 @@ class PolicyTrial:
 def newest(
     log: DecisionLog, limit: int, *, task_type: str | None = None, sees: Callable[[Row], bool] = lambda _: True
 ) -> tuple[Row, ...]:
-    """The newest decisions of a log, newest first, those of batches among them."""
+    """The newest decisions of a log, newest first, those of batches among them; found in its newest MAX_ROWS rows."""
     log.flush()
-    count = limit
+    count = min(limit, FIRST_LOOK)
     while True:
         rows = log.tail(count)
-        found = [one for row in rows if sees(row) for one in _decisions(row) if task_type in (None, one["task_type"])]
+        told = (one for row in rows if sees(row) for one in _decisions(row) if task_type in (None, one["task_type"]))
+        found = tuple(islice(told, limit))
         if len(found) >= limit or len(rows) < count or count >= MAX_ROWS:
-            return tuple(found[:limit])
+            return found
         count = min(4 * count, MAX_ROWS)
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crew_moe import Router, RoutingRequest
+from crew_moe import Router, RoutingRequest, simulation
 from crew_moe.catalog.policy import read_policy
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.principal import Principal
@@ -257,6 +258,17 @@ def test_newest_come_first_and_among_other_rows(router: Router) -> None:
     assert [row["decision_id"] for row in rows][-1] == ids[0]
     assert len(rows) == 20
     assert newest(router.log, 3, sees=lambda _: False) == ()
+
+
+def test_log_is_looked_through_so_far_and_no_further(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = decided(router, task_type="analysis").decision_id
+    for _ in range(8):
+        decided(router)
+    looking = partial(newest, router.log, 1, task_type="analysis")
+
+    assert [row["decision_id"] for row in looking()] == [first]
+    monkeypatch.setattr(simulation, "MAX_ROWS", 8)
+    assert looking() == ()
 
 
 def test_decisions_of_a_batch_count_one_by_one(router: Router) -> None:
