@@ -32,6 +32,7 @@ from crew_moe.execution.trail import StopReason
 from crew_moe.execution.wire import Exchange, Wire
 from crew_moe.gating.off_loop import off_loop
 from crew_moe.ports import Clock
+from crew_moe.state.forking import survives_fork
 
 TIMEOUT_S: Final = 30.0
 HEALTH_S: Final = 2.0
@@ -110,6 +111,11 @@ class ServiceCalls:
         self._blocking = blocking
         self._timeout_s = timeout_s
         self._wire = Wire(transport=partial(GuardedTransport, rules), max_body=MAX_ANSWER)
+        self.begin_anew()
+        survives_fork(self)
+
+    def begin_anew(self) -> None:
+        """In a forked child: calls that were under way are the parent's, as is a lock that it may have held."""
         self._lock = Lock()
         self._under_way: Counter[str] = Counter()
 
