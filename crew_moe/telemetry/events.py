@@ -28,6 +28,9 @@ ALARMS: Final = frozenset(
         "screening_failed",
         "state_lost",
         "tool_failed",
+        "worker_ended",
+        "worker_failed",
+        "worker_killed",
     }
 )
 """Events that somebody should look at: they are written at the level of warnings, which is shown by default."""
