@@ -36,8 +36,8 @@ def mcp(
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="HTTP: a name clients call this machine by; repeatable."),
     ] = None,
-    rate_limit: Annotated[
-        str | None, typer.Option("--rate-limit", metavar="COUNT/UNIT", help="HTTP: per caller; default 600/minute.")
+    rate: Annotated[
+        str | None, typer.Option("--rate", metavar="COUNT/UNIT", help="HTTP: per caller; default 6000/minute.")
     ] = None,
     writes: Annotated[
         bool | None,
@@ -65,7 +65,7 @@ def mcp(
         "mcp_host": host,
         "mcp_port": port,
         "mcp_allow_hosts": None if allow_host is None else ",".join(allow_host),
-        "mcp_rate_limit": rate_limit,
+        "mcp_rate": rate,
         "mcp_enable_writes": writes,
         "mcp_toolsets": toolsets,
         "mcp_project": project,
@@ -97,7 +97,7 @@ def _over_http(router: Router, chosen: Settings) -> None:
     from mcp_server.server import RouterServer
 
     authenticator = Authenticator.from_settings(chosen, clock=router.clock, sink=router.sink)
-    limit = RateLimit.parse(chosen.mcp_rate_limit, where="--rate-limit")
+    limit = RateLimit.parse(chosen.mcp_rate, where="--rate")
     rates = Rates.open(limit, chosen.state, name="mcp", clock=router.clock, sink=router.sink)
     server = RouterServer(Operations(router), exposure_of(chosen, router), authenticator=authenticator, rates=rates)
     with listening(chosen.mcp_host, chosen.mcp_port, guarded=authenticator.enabled) as listener:

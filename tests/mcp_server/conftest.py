@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("FASTMCP_LOG_ENABLED", "false")  # read when fastmcp is imported
+
 from fastmcp import Client
 
 from crew_moe.router import Router

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -26,6 +28,7 @@ from tests.waiting import until
 ACCEPT = {"Accept": "application/json, text/event-stream"}
 CALL = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "execute_crew", "arguments": {}}}
 WORD = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}
+NOTHING: Any = SimpleNamespace(tasks=(), cost_usd=Decimal(0), fallbacks=0)
 
 
 class Patient:
@@ -40,7 +43,8 @@ class Patient:
         self.started.append(cancel)
         until(lambda: cancel.is_set() or self.let_go.is_set())
         self.ended.append(End.CANCELLED if cancel.is_set() else End.FINISHED)
-        return CrewRun(run_id="r", output=None, error=CrewCancelled() if cancel.is_set() else None)
+        error = CrewCancelled() if cancel.is_set() else None
+        return CrewRun(run_id="r", output=None, error=error, routing={}, report=NOTHING)
 
 
 @pytest.fixture
