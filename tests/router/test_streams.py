@@ -116,6 +116,21 @@ async def test_nobody_takes_over_after_the_first_piece(tmp_path: Path, way: str)
     assert [row.expert_id for row in failed.value.attempts] == ["gpt-4o"]
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_nor_by_a_new_decision_where_a_budget_had_turned_somebody_away(tmp_path: Path, way: str) -> None:
+    broken = chunked(delta(content="The fig"), end=End.RESET, whole=False)
+    with RawServer(plays=_plays(broken)) as server, ruled(tmp_path, base_url=server.url) as on:
+        on.budgets.set("tenant:acme", "0.0005")
+        with pytest.raises(ExecutionFailed) as failed:
+            await poured(on, way, asked(tenant="acme", pin="gpt-5", fallbacks=["gpt-4o-mini"]))
+
+    assert failed.value.reason == StopReason.PARTIAL
+    assert [(row.expert_id, str(row.error)) for row in failed.value.attempts] == [
+        ("gpt-5", "over_budget"),
+        ("gpt-4o-mini", "connection"),
+    ]
+
+
 async def told(on: Router, way: str, request: RoutingRequest) -> AsyncIterator[Piece]:
     """The pieces one by one, whichever way."""
     if way == "astream":
