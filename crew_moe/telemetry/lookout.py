@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -11,6 +12,7 @@ from crew_moe.domain.happening import Happening
 from crew_moe.state.forking import survives_fork
 
 CAPACITY: Final = 50_000
+AT_ONCE: Final = 50
 PACE_S: Final = 0.02  # how long happenings gather before they are handed on together
 
 
@@ -64,12 +66,19 @@ class Lookout:
     def flush(self) -> None:
         """Return when all that was seen so far has been handed on."""
         with self._reading:
-            happenings = [self._queue.popleft() for _ in range(len(self._queue))]
-            for reader in self._readers if happenings else ():
-                try:
-                    reader.read(happenings)
-                except Exception:  # noqa: BLE001 - the edge between the router and those who look on
-                    self.failed += 1
+            left = len(self._queue)
+            while left > 0:
+                count = min(left, AT_ONCE)
+                self._hand_on([self._queue.popleft() for _ in range(count)])
+                left -= count
+                time.sleep(0)  # lets those go on who decide meanwhile: else they wait for a whole turn
+
+    def _hand_on(self, happenings: Sequence[Happening]) -> None:
+        for reader in self._readers:
+            try:
+                reader.read(happenings)
+            except Exception:  # noqa: BLE001 - the edge between the router and those who look on
+                self.failed += 1
 
     def close(self) -> None:
         """Hand on what is queued and end the thread; what comes later is dropped."""
