@@ -45,7 +45,7 @@ class Settings(BaseModel):
     mcp_toolsets: str = ""
     mcp_project: Path | None = None
     mcp_live: bool = False
-    mcp_rate_limit: str = "600/minute"
+    mcp_rate: str = "6000/minute"
 
     serve_host: str = "127.0.0.1"
     serve_port: Annotated[int, Field(ge=0, le=65535)] = 8005
