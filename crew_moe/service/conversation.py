@@ -19,6 +19,7 @@ from crew_moe.ports import Subscription
 if TYPE_CHECKING:
     from crew_moe.service.stream import RoutingStream
 
+GONE: Final = 1006
 MAX_MESSAGE: Final = 16_384
 ALWAYS: Final = frozenset({FeedKind.READY, FeedKind.HEARTBEAT, FeedKind.GAP})
 KINDS: Final = frozenset(FeedKind) - ALWAYS
@@ -163,6 +164,8 @@ class Conversation:
                 await self._socket.send_text(frame)
         except TimeoutError:
             raise Goodbye(Code.SLOW, "too slow") from None
+        except RuntimeError:  # the server's word for a client that has just left
+            raise WebSocketDisconnect(GONE) from None
 
 
 _ENDS: Final = {
