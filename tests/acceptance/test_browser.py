@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,11 +106,12 @@ def site() -> Iterator[Site]:
 @contextmanager
 def looking_at(site: Site, browser: str, profile: Path) -> Iterator[None]:
     command = [browser, *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", site.origin]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True) as process:
         try:
             yield
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGKILL)  # what is started may be a script around the browser
 
 
 def _page(service: Running, credential: str) -> str:
