@@ -10,8 +10,9 @@ from crew_moe.domain.budget import BudgetPolicy, BudgetRule, Ceiling, OnExhauste
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.scope import scope_of
-from crew_moe.execution.errand import errand_of, payers_of
+from crew_moe.execution.errand import errand_of, payers_of, spoken_for
 from crew_moe.state.ledger_input import scopes_of
+from tests.routing.asking import requests
 
 NOBODY = BudgetPolicy()
 RUNS = BudgetPolicy(
@@ -66,3 +67,14 @@ def test_no_two_tenants_ever_share_a_scope(one: tuple[str, str], other: tuple[st
 
     assert len(scopes) == len({one, other})
     assert all(scopes_of((scope,)) for scope in scopes)  # the ledger takes every one
+
+
+@given(fields=requests())
+def test_a_request_spoken_for_is_a_copy_with_other_names(fields: RoutingRequest) -> None:
+    who = Principal(subject="ann", tenant="globex")
+
+    made = spoken_for(fields, who)
+
+    assert made == fields.model_copy(update={"tenant": "globex", "user": "ann"})
+    assert made.model_copy(update={"tenant": fields.tenant, "user": fields.user}) == fields
+    assert RoutingRequest.model_validate_json(made.model_dump_json()) == made
