@@ -24,6 +24,7 @@ from tests.benchmarks.ledger import ledgers
 from tests.benchmarks.litellm_peer import PeerError
 from tests.benchmarks.memory import memory
 from tests.benchmarks.report import show
+from tests.benchmarks.service import services
 from tests.benchmarks.single import against_litellm, over_registries, over_texts
 
 WIDTH: Final = 150  # where no terminal tells
@@ -43,6 +44,9 @@ def suites(*, quick: bool, litellm_python: Path | None) -> Suites:
         "ledger": lambda: ledgers(calls=calls, rounds=rounds),
         "gate": lambda: gates(calls=calls, rounds=rounds),
         "crew": lambda: crew_calls(calls=50 if quick else 200, rounds=rounds),
+        "service": lambda: services(
+            requests=2_000 if quick else 6_000, rounds=rounds, steady=20_000 if quick else 200_000
+        ),
         "chat": lambda: chats(litellm_python, rounds=rounds, seconds=2.0 if quick else 4.0),
     }
 

@@ -6,28 +6,41 @@ The folder holds the public key of the tokens and the answer of the no-ops.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import uvicorn
 from fastapi import APIRouter, Body, Request, Response
+from pydantic_core import to_json
 
 from crew_moe.auth.authenticator import Authenticator
 from crew_moe.auth.caller import AccessScope
 from crew_moe.router import Router
 from crew_moe.service.access import GuardedRoute, needs
 from crew_moe.service.app import Parts, make_app
+from crew_moe.service.bodies import read_batch
 from crew_moe.service.options import ServiceOptions
 from crew_moe.settings import Settings
 from crew_moe.surface.telemetry import Telemetry
 from tests.auth.issuing import AUDIENCE, ISSUER
 
 MEMORY = ":memory:"
+ROW = {
+    "ok": True,
+    "decision_id": "d-8f7e01a9fc49baae-1.1",
+    "expert_id": "claude-sonnet-4",
+    "selected_services": ["claude-sonnet-4"],
+    "estimated_cost_usd": "0.005253",
+    "score": 79.16699937401728,
+}
 
 
 def noops(answer: bytes) -> APIRouter:
-    """What the same app does at the least: nothing with a body, and a body parsed and given back."""
+    """What the same app does at the least: nothing with a body; a batch read into requests and answered by rows that
+    are always the same; and JSON parsed and given back.
+    """
     routes = APIRouter(route_class=GuardedRoute)
 
     @routes.post("/noop")
@@ -42,9 +55,15 @@ def noops(answer: bytes) -> APIRouter:
         return Response(answer, media_type="application/json")
 
     @routes.post("/noop/batch")
-    @needs(AccessScope.READ)
-    async def batch(body: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
-        return body
+    @needs(AccessScope.READ, plain=True)
+    async def batch(request: Request) -> Response:
+        rows = [ROW] * len(read_batch(await request.body()))
+        return Response(to_json({"results": rows}), media_type="application/json")
+
+    @routes.post("/noop/echo")
+    @needs(AccessScope.READ, plain=True)
+    async def echo(request: Request) -> Response:
+        return Response(json.dumps(json.loads(await request.body())), media_type="application/json")
 
     return routes
 
