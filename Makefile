@@ -21,10 +21,10 @@ define make_venv
 	[ -x $(BIN)/python ] || { echo "Creating .venv with $$($$python --version) ..." && "$$python" -m venv .venv; }
 endef
 
-.PHONY: help install redis run test accept soak lint type bench docs clean
+.PHONY: help install redis run test accept mcp-acceptance soak lint type bench docs clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.ready-run: pyproject.toml constraints.txt
 	$(make_venv)
@@ -54,6 +54,9 @@ test: redis .venv/.ready-dev ## Run the tests (needs redis-server); hold the bra
 accept: redis .venv/.ready-dev ## Run the longer proofs: crashes, races, clean environments, whole crews
 	$(BIN)/python -m pytest -m accept $(PYTEST_FLAGS)
 
+mcp-acceptance: .venv/.ready-dev ## Run the MCP server against npm's clients, CrewAI's, and another fastmcp (needs npm)
+	$(BIN)/python -m pytest -m accept tests/acceptance/test_mcp_clients.py $(PYTEST_FLAGS)
+
 soak: redis .venv/.ready-dev ## Run the proofs that take many minutes
 	$(BIN)/python -m pytest -m soak $(PYTEST_FLAGS)
 
@@ -74,4 +77,4 @@ docs: .venv/.ready-dev ## Write the JSON Schemas of the configuration files anew
 	$(BIN)/python -m crew_moe.cli.schemas
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-litellm dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-litellm .venv-mcp dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

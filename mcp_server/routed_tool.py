@@ -22,7 +22,7 @@ from pydantic_core import to_json
 from crew_moe.errors import CrewMoEError
 from crew_moe.surface.fault import Fault, fault_of
 from crew_moe.surface.operations import Operations
-from mcp_server.answers import Answer
+from mcp_server.answers import VERSION, Answer
 from mcp_server.auth import current_caller
 from mcp_server.call import Call, Tell
 from mcp_server.cancelling import Running, stoppable
@@ -32,6 +32,7 @@ from mcp_server.tools import ToolRow
 if TYPE_CHECKING:
     from crew_moe.crew.project import Project
 
+_META: Final = {"schema_version": VERSION}
 UNEXPECTED: Final = Fault(
     code="failed",
     status=500,
@@ -126,8 +127,13 @@ def refusal(fault: Fault) -> ToolResult:
 
 
 def _result(answer: Answer) -> ToolResult:
-    """The answer in its schema, and as text for clients that know no schemas."""
-    return ToolResult(content=to_json(answer).decode(), structured_content=answer.model_dump(mode="json"))
+    """The answer in its schema, and as text for clients that know no schemas.
+
+    It is of the schema by its making. mcp checks that once more, at fifty times the price of a decision, unless the
+    answer comes with a meta of its own.
+    """
+    told = answer.model_dump(mode="json")
+    return ToolResult(content=to_json(told).decode(), structured_content=told, meta=_META)
 
 
 def _teller(context: Context) -> Tell:

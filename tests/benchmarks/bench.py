@@ -22,6 +22,7 @@ from tests.benchmarks.gate import gates
 from tests.benchmarks.imports import imports
 from tests.benchmarks.ledger import ledgers
 from tests.benchmarks.litellm_peer import PeerError
+from tests.benchmarks.mcp import mcp_calls
 from tests.benchmarks.memory import memory
 from tests.benchmarks.report import show
 from tests.benchmarks.service import services
@@ -47,6 +48,7 @@ def suites(*, quick: bool, litellm_python: Path | None) -> Suites:
         "service": lambda: services(
             requests=2_000 if quick else 6_000, rounds=rounds, steady=20_000 if quick else 200_000
         ),
+        "mcp": lambda: mcp_calls(calls=150 if quick else 600),
         "chat": lambda: chats(litellm_python, rounds=rounds, seconds=2.0 if quick else 4.0),
     }
 
