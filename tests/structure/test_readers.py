@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -26,9 +27,11 @@ def _imported(path: Path) -> Iterator[str]:
 
 
 def _ways_in() -> set[str]:
-    """Modules that people start: console scripts, `python -m` in the Makefile, `__main__` files."""
+    """Modules that people start: console scripts, `python -m` in the Makefile, `__main__` files, MCP's server file."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     scripts = {target.partition(":")[0] for target in project["scripts"].values()}
+    server = json.loads((ROOT / "fastmcp.json").read_text(encoding="utf-8"))["source"]["path"]
+    scripts.add(server.removesuffix(".py").replace("/", "."))
     return scripts | set(re.findall(r"-m ([\w.]+)", (ROOT / "Makefile").read_text(encoding="utf-8")))
 
 
