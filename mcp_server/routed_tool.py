@@ -101,7 +101,8 @@ class RoutedTool(Tool):
 
     async def _answer(self, call: Call, arguments: dict[str, Any]) -> Answer:
         row: ToolRow = self.row
-        asked = row.takes(**arguments)
+        # Some clients send every field that they know of: null is what was left out.
+        asked = row.takes(**{name: value for name, value in arguments.items() if value is not None})
         if row.swift:
             return row.run(call, asked)
         with self._stoppable(call):

@@ -39,6 +39,14 @@ async def test_suggestion_takes_every_field_of_a_request(client: Mcp) -> None:
     assert told["ok"]
 
 
+async def test_null_is_what_was_left_out(client: Mcp) -> None:
+    nothing = dict.fromkeys(("context_tokens", "requires", "pii", "tenant", "min_quality"))
+
+    told = await _ask(client, "suggest_route", **PLAN, **nothing)
+
+    assert told["ok"]
+
+
 async def test_what_nobody_can_serve_is_an_answer(client: Mcp) -> None:
     told = await _ask(client, "suggest_route", **PLAN, min_quality=0.99, budget_usd="0.000001")
 
