@@ -14,13 +14,17 @@ from fastmcp.server.auth import require_scopes
 from pydantic_core import to_json
 
 from crew_moe.auth.caller import AccessScope
+from crew_moe.domain.expert import Expert
 from crew_moe.errors import CrewMoEError
 from crew_moe.surface.fault import fault_of
 from crew_moe.surface.operations import Operations
 from crew_moe.surface.sight import seen
+from mcp_server.auth import current_caller
 
 JSON: Final = "application/json"
 SCOPE: Final = AccessScope.READ
+# Where an expert is reached is nobody's business but the router's.
+_PRIVATE: Final = frozenset({"base_url", "base_url_env", "api_key_env"})
 P = ParamSpec("P")
 
 
@@ -33,8 +37,8 @@ def add_resources(server: FastMCP[Any], operations: Operations, *, guarded: bool
     @_told
     def registry() -> Any:
         """Every expert with its prices, windows and capabilities, and the digest that names this set."""
-        shown = seen(router.registry, None)
-        return {"digest": shown.digest, "experts": [asdict(expert) for expert in shown]}
+        shown = seen(router.registry, current_caller())
+        return {"digest": shown.digest, "experts": [_public(expert) for expert in shown]}
 
     @server.resource("router://policy", name="policy", title="Routing policy", **terms)
     @_told
@@ -42,13 +46,14 @@ def add_resources(server: FastMCP[Any], operations: Operations, *, guarded: bool
         """The policy in force: strategy, weights, thresholds, preferences, limits."""
         return asdict(router.policy)
 
-    # The id is looked up in the catalogue and used for nothing else: `..%2f` is an id that nobody has.
+    # The id is looked up among the experts and used for nothing else: `..%2f` is an id that nobody has.
     @server.resource("router://experts/{expert_id}", name="expert", title="One expert", **terms)
     @_told
     def expert(expert_id: str) -> Any:
         """One expert of the catalogue, and how it does."""
-        found = seen(router.registry, None)[expert_id]
-        return {"expert": asdict(found), "health": operations.health(found.expert_id)[0].as_dict()}
+        caller = current_caller()
+        found = seen(router.registry, caller)[expert_id]
+        return {"expert": _public(found), "health": operations.health(expert_id, caller=caller)[0].as_dict()}
 
 
 def _told(read: Callable[P, Any]) -> Callable[P, ResourceResult]:
@@ -65,6 +70,10 @@ def _told(read: Callable[P, Any]) -> Callable[P, ResourceResult]:
         raise ResourceError(str(fault))
 
     return reading
+
+
+def _public(expert: Expert) -> dict[str, Any]:
+    return {name: value for name, value in asdict(expert).items() if name not in _PRIVATE}
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,8 @@ import pytest
 
 from crew_moe.auth.authenticator import Authenticator
 from crew_moe.auth.caller import ALL_SCOPES, AccessScope
+from crew_moe.domain.host_rules import LOOPBACK
+from crew_moe.domain.service import Registration
 from crew_moe.router import Router
 from crew_moe.settings import Settings
 from crew_moe.telemetry.events import Recorder
@@ -161,6 +163,26 @@ def test_tenant_of_the_token_is_the_tenant_of_the_request(door: Door) -> None:
     )
     assert (mine["code"], mine["decision_id"]) == (None, told["decision_id"])
     assert theirs["code"] == "unknown_decision"
+
+
+def test_service_of_another_tenant_is_not_shown(keys: Path) -> None:
+    entry = Registration(service_id="own", service_type="storage", endpoint="http://127.0.0.1:9/", tenant="acme")
+    guard = authenticator(keys.parent)
+    with (
+        Router.from_config(state=":memory:", service_hosts=LOOPBACK) as router,
+        _opened(server_of(router, authenticator=guard)) as door,
+    ):
+        router.services.register(entry)
+        seen = {
+            who: [
+                door.call(token(tenant=who), "expert_health", {"expert_id": "own"})["code"],
+                '"own' in door.ask(token(tenant=who), "resources/read", {"uri": "router://registry"}).text,
+                "9/" in door.ask(token(tenant=who), "resources/read", {"uri": "router://experts/own"}).text,
+            ]
+            for who in ("acme", "other")
+        }
+
+    assert seen == {"acme": [None, True, False], "other": ["unknown_expert", False, False]}
 
 
 def test_outcome_of_another_tenants_decision_is_refused(door: Door) -> None:
