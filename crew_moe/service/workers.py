@@ -103,6 +103,7 @@ class Workers:
         """Count no more what it held, and have a new one in its place."""
         self._workers.remove(worker)
         self._waiting.discard(worker)
+        worker.process.join()  # its pipe is closed a moment before it is gone
         self._sink.emit("worker_ended", pid=worker.process.pid, code=worker.process.exitcode)
         self._forget(worker)
         self._quick = self._quick + 1 if time.monotonic() - worker.began < QUICK_S else 0

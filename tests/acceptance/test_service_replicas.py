@@ -229,6 +229,13 @@ def test_a_killed_worker_is_replaced_and_leaks_nothing(sim: Simulation, redis_ur
     assert "Traceback" not in program.said
 
 
+def test_workers_go_where_their_parent_was_killed(strict: Program) -> None:
+    left = children(strict)
+    strict.tell(signal.SIGKILL)
+
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left))
+
+
 def children(program: Program) -> list[int]:
     """The processes of the workers."""
     pids = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children").read_text().split()

@@ -6,40 +6,63 @@ import json
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
+from crew_moe.cli.app import app
 from crew_moe.settings import Settings
 from tests.cli.conftest import Cli
 from tests.service.program import serving
 
+COMMAND: Any = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
 TASK = {"text": "Summarise the minutes of Monday's meeting."}
+OPTIONS = {option for parameter in COMMAND.params for option in parameter.opts}
+ROUTE = "/api/v1/route"
 SECRET = "c2VjcmV0LW9mLXNvbWVib2R5"
 
 
-def test_free_port_is_told_once_it_answers(tmp_path: Path) -> None:
-    with serving(tmp_path) as program, program.client() as client:
-        assert client.get("/health").json() == {"status": "ok"}
-        assert client.post("/api/v1/route", json=TASK).json()["ok"]
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stop_is_quiet(number: int, tmp_path: Path) -> None:
+def test_it_says_where_it_answers_and_stops_quietly(number: int, tmp_path: Path) -> None:
     with serving(tmp_path) as program:
+        with program.client() as client:
+            assert client.post(ROUTE, json=TASK).json()["ok"]
         code = program.end(number)
 
         assert (code, program.said, program.printed) == (0, f"Serving at {program.url}\n", "")
 
 
-def test_flags_stand_above_their_twins(tmp_path: Path) -> None:
+def test_flags_stand_above_their_twins_and_requests_are_logged(tmp_path: Path) -> None:
     twins = {"CREW_MOE_SERVE_RATE": "1/hour", "CREW_MOE_SERVE_MAX_BODY_BYTES": "2048"}
+    logging = {"CREW_MOE_LOG_FORMAT": "json", "CREW_MOE_LOG_LEVEL": "info"}
 
-    with serving(tmp_path, "--rate", "7/hour", env=twins) as program, program.client() as client:
-        told = client.post("/api/v1/route", json=TASK).headers["RateLimit-Policy"]
-        refused = client.post("/api/v1/route", json={"text": "x" * 3000})
+    with serving(tmp_path, "--rate", "7/hour", env=twins | logging) as program, program.client() as client:
+        routed = client.post(ROUTE, json=TASK, headers={"X-Request-ID": "mine"})
+        refused = client.post(ROUTE, json={"text": "x" * 3000})
+        program.end()
+        lines = [json.loads(line) for line in program.said.splitlines()[1:]]
 
-    assert "q=7;" in told
+    assert "q=7;" in routed.headers["RateLimit-Policy"]
     assert refused.status_code == 413
+    (line,) = [line for line in lines if line.get("request_id") == "mine" and line["event"] == "request"]
+    assert (line["route"], line["status"]) == (ROUTE, 200)
+
+
+@pytest.mark.parametrize("flag", sorted(OPTIONS - {"--config", "--state", "--help"}))
+def test_flag_has_a_twin(flag: str) -> None:
+    name = f"serve_{flag.removeprefix('--').replace('-', '_')}"
+
+    assert {name, f"{name}s"} & set(Settings.model_fields)
+
+
+@pytest.mark.accept
+def test_workers_answer_as_one_and_end_as_one(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "2", "--state", "sqlite:///state.db") as program:
+        with program.client() as client:
+            assert client.get("/ready").json() == {"status": "ready"}
+
+        assert (program.end(), program.said) == (0, f"Serving at {program.url}, 2 workers\n")
 
 
 def test_simulated_providers_answer_without_keys(tmp_path: Path) -> None:
@@ -49,18 +72,6 @@ def test_simulated_providers_answer_without_keys(tmp_path: Path) -> None:
 
         assert answer.status_code == 200, answer.text
         assert program.said == f"Serving at {program.url}, simulated providers\n"
-
-
-def test_requests_are_logged_as_json(tmp_path: Path) -> None:
-    env = {"CREW_MOE_LOG_FORMAT": "json", "CREW_MOE_LOG_LEVEL": "info"}
-
-    with serving(tmp_path, env=env) as program, program.client() as client:
-        client.get("/health", headers={"X-Request-ID": "mine"})
-        program.end()
-        lines = [json.loads(line) for line in program.said.splitlines() if line.startswith("{")]
-
-    (line,) = [line for line in lines if line["event"] == "request"]
-    assert (line["route"], line["status"], line["request_id"]) == ("/health", 200, "mine")
 
 
 @pytest.mark.parametrize(
