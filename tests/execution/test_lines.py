@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import threading
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -13,7 +15,7 @@ import pytest
 from crew_moe.domain.expert import Expert
 from crew_moe.execution.client import OpenAIClient
 from crew_moe.execution.failure import CallFailed
-from crew_moe.execution.line import Line
+from crew_moe.execution.line import HIGH_WATER, Line
 from crew_moe.execution.lines import Lines
 from tests.execution.given import CHAT, EXPERT
 from tests.execution.raw import End, Play, RawServer, answer, chunked, raw
@@ -114,13 +116,18 @@ async def test_what_happens_behind_the_last_event_does_not_matter(home: OpenAICl
     assert "".join(texts) == "Paris."
 
 
-async def test_a_provider_that_is_faster_than_its_reader_is_held_up(
-    home: OpenAIClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("crew_moe.execution.line.HIGH_WATER", 1000)
-    with raw(chunked(*[WORDS] * 200, LAST, TOLD)) as server:
-        texts = [chunk.text async for chunk in home.astream(at(server), CHAT, timeout_s=5.0)]
-    assert "".join(texts) == "Par" * 200 + "is."
+async def test_a_provider_that_is_faster_than_its_reader_is_held_up() -> None:
+    lines, whole = Lines(max_body=100 * HIGH_WATER), b" " * (20 * HIGH_WATER)
+    with raw(answer(whole)) as server:
+        exchange = lines.exchange(server.url, headers={}, content=b"{}", deadline=time.monotonic() + 10)
+        await exchange.open()
+        while exchange._line is not None and not exchange._line._held_up:  # noqa: ASYNC110 - the transport tells nobody
+            await asyncio.sleep(0)
+        assert exchange._line is not None
+        assert exchange._line._waiting < 2 * HIGH_WATER
+        assert await exchange.read_all() == whole
+        exchange.close()
+    lines.close()
 
 
 async def test_an_answer_that_is_too_long_is_malformed() -> None:
