@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
-from crew_moe.domain.complaint import complaint
+from crew_moe.domain.entry import Entry
 from crew_moe.domain.expert import Capability, Tier
 from crew_moe.domain.request import Name, Usd
 from crew_moe.domain.task import TaskType
-from crew_moe.errors import InvalidRequest
 from crew_moe.simulation import DEFAULT_DECISIONS, MAX_DECISIONS
 from crew_moe.surface.page import DEFAULT_LIMIT, MAX_LIMIT
 
@@ -24,19 +23,8 @@ Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, strict=True)]
 Minutes = Annotated[float, Field(gt=0, le=MAX_MINUTES, allow_inf_nan=False, strict=True)]
 
 
-class Arguments(BaseModel):
-    """Arguments of one tool. Raises InvalidRequest, which names the field, what is allowed and the closest match."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def __init__(self, **data: Any) -> None:
-        try:
-            super().__init__(**data)
-        except ValidationError as error:
-            what, where, value, allowed = complaint(error, type(self))
-        else:
-            return
-        raise InvalidRequest(what, where=where, value=value, allowed=allowed)
+class Arguments(Entry):
+    """Arguments of one tool."""
 
 
 class ExpertsAsked(Arguments):
@@ -93,5 +81,5 @@ class OverridesToClear(Arguments):
 
 
 class CrewInputs(Arguments):
-    inputs: dict[str, str | float | bool] = {}
+    inputs: dict[str, str | float | bool] = Field(default_factory=dict)
     budget_usd: Usd | None = None

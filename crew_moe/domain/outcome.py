@@ -8,13 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
+from pydantic import Field, StrictBool
 
-from crew_moe.domain.complaint import complaint
+from crew_moe.domain.entry import Entry
 from crew_moe.domain.request import MAX_MS, Name, Tokens, Unit, Usd, Whole
 from crew_moe.domain.usage import Usage
 from crew_moe.domain.word import Word
-from crew_moe.errors import InvalidRequest
 
 
 class ErrorClass(Word):
@@ -101,20 +100,7 @@ class Attempt:
         }
 
 
-class _Reported(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def __init__(self, **data: Any) -> None:
-        try:
-            super().__init__(**data)
-        except ValidationError as error:
-            what, where, value, allowed = complaint(error, type(self))
-        else:
-            return
-        raise InvalidRequest(what, where=where, value=value, allowed=allowed)
-
-
-class Outcome(_Reported):
+class Outcome(Entry):
     """How one attempt of a decision went. Counted once per (decision_id, attempt).
 
     A failure that names its `error` counts as far as it says anything about the expert, as with our own attempts.
@@ -137,7 +123,7 @@ class Outcome(_Reported):
         return self.success or self.error not in _NOBODYS_RECORD
 
 
-class Feedback(_Reported):
+class Feedback(Entry):
     """What a person or a pipeline thinks of the answer (seed 001): outcome, quality, rating, fate of the PR."""
 
     decision_id: Name

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
-from crew_moe.domain.complaint import complaint
+from crew_moe.domain.entry import Entry
 from crew_moe.domain.expert import Capability, Tier
 from crew_moe.domain.money import MAX_USD, parse_usd
 from crew_moe.domain.task import Modality, Risk, TaskType, Urgency
-from crew_moe.errors import InvalidRequest
 
 MAX_TEXT_CHARS: Final = 8_000_000
 MAX_TOKENS: Final = 100_000_000
@@ -44,7 +43,7 @@ class Parallel(BaseModel):
     consensus: Literal["judge", "quality_weighted", "voting", "first_success"] = "judge"
 
 
-class RoutingRequest(BaseModel):
+class RoutingRequest(Entry):
     """One question to the router: which expert for this?
 
     Tokens are counts, latencies milliseconds, money US$. `min_quality` and `max_latency_ms` are hard limits per
@@ -52,8 +51,6 @@ class RoutingRequest(BaseModel):
     the ceiling for fallback and escalation. Absent `task_type`, `modality`, `risk` and `urgency` are inferred from
     the text. Raises InvalidRequest, which names the field, what is allowed and the closest match.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     task_type: TaskType | None = None
     text: Annotated[str, Field(max_length=MAX_TEXT_CHARS)] = ""
@@ -86,12 +83,3 @@ class RoutingRequest(BaseModel):
     parallel: Parallel | Literal["auto"] | bool | None = None
     critical: StrictBool = False
     seed: Annotated[int, Field(ge=0, strict=True), Whole] | None = None
-
-    def __init__(self, **data: Any) -> None:
-        try:
-            super().__init__(**data)
-        except ValidationError as error:
-            what, where, value, allowed = complaint(error, type(self))
-        else:
-            return
-        raise InvalidRequest(what, where=where, value=value, allowed=allowed)

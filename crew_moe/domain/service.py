@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from crew_moe.domain.complaint import complaint
+from crew_moe.domain.entry import Entry
 from crew_moe.domain.expert import SERVICE, Capability, Expert, Parameter, Status, Tier, Transport
 from crew_moe.domain.meter import MAX_PLACES, RateLimits
 from crew_moe.domain.request import MaxTokens, Milliseconds, Name, Unit, Usd, Whole
 from crew_moe.domain.word import Word
-from crew_moe.errors import InvalidRequest
 
 MAX_WEIGHT: Final = 1_000_000.0
 RELIABILITY: Final = 0.95
@@ -37,15 +36,13 @@ class Protocol(Word):
     JSON = "json"
 
 
-class Registration(BaseModel):
+class Registration(Entry):
     """What somebody says of a service that is to be routed to. Raises InvalidRequest.
 
     `max_capacity` is how many calls it takes at once. `quality`, `latency_ms` and the prices are what is assumed until
     there is a record; `model` is what a chat endpoint is asked for (its id, where nothing is said). `capabilities` are
     free words; those among them that the catalogue knows count for chats too. Without a `tenant` it serves all.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     service_id: ServiceId
     service_type: ServiceWord
@@ -65,15 +62,6 @@ class Registration(BaseModel):
     regions: Annotated[frozenset[Name], Field(max_length=32)] = frozenset()
     input_usd_per_mtok: Usd = Decimal(0)
     output_usd_per_mtok: Usd = Decimal(0)
-
-    def __init__(self, **data: Any) -> None:
-        try:
-            super().__init__(**data)
-        except ValidationError as error:
-            what, where, value, allowed = complaint(error, Registration)
-        else:
-            return
-        raise InvalidRequest(what, where=where, value=value, allowed=allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
