@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from crew_moe.domain.access import Demands
@@ -22,6 +23,7 @@ from crew_moe.execution.pieces import Pieces
 from crew_moe.execution.remedying import downgraded
 from crew_moe.execution.route import Answer, AnswerChunk, Route
 from crew_moe.execution.screened import Screened
+from crew_moe.gating.off_loop import off_loop
 from crew_moe.guards import opening_of
 from crew_moe.ports import ChatRequest
 
@@ -61,7 +63,7 @@ class Calls:
         options: Mapping[str, Any],
         principal: Principal | None,
     ) -> Completion | Infeasible:
-        with closing(completing(self._router, *prepare(request, messages, options), principal)) as steps:
+        with closing(self._completing(*prepare(request, messages, options), principal)) as steps:
             try:
                 step = next(steps)
                 while True:
@@ -76,7 +78,7 @@ class Calls:
         options: Mapping[str, Any],
         principal: Principal | None,
     ) -> Completion | Infeasible:
-        with closing(completing(self._router, *prepare(request, messages, options), principal)) as steps:
+        with closing(await self._acompleting(*prepare(request, messages, options), principal)) as steps:
             try:
                 step = next(steps)
                 while True:
@@ -91,7 +93,7 @@ class Calls:
         options: Mapping[str, Any],
         principal: Principal | None,
     ) -> Iterator[Piece | Infeasible]:
-        with closing(completing(self._router, *prepare(request, messages, options, stream=True), principal)) as steps:
+        with closing(self._completing(*prepare(request, messages, options, stream=True), principal)) as steps:
             pouring = None
             try:
                 step = next(steps)
@@ -110,7 +112,7 @@ class Calls:
         options: Mapping[str, Any],
         principal: Principal | None,
     ) -> AsyncIterator[Piece | Infeasible]:
-        with closing(completing(self._router, *prepare(request, messages, options, stream=True), principal)) as steps:
+        with closing(await self._acompleting(*prepare(request, messages, options, stream=True), principal)) as steps:
             pouring = None
             try:
                 step = next(steps)
@@ -123,6 +125,16 @@ class Calls:
             except StopIteration as done:
                 result = _result(done)
             yield _last(pouring, result)
+
+    def _completing(self, request: RoutingRequest, chat: ChatRequest, principal: Principal | None) -> Steps:
+        screened = self._router.guards.screen(chat, pii=request.pii)
+        return completing(self._router, request, chat, principal, screened)
+
+    async def _acompleting(self, request: RoutingRequest, chat: ChatRequest, principal: Principal | None) -> Steps:
+        """As `_completing`; where a chat is screened, the loop goes on meanwhile."""
+        if not self._router.guards.safety.looks(request.pii):
+            return self._completing(request, chat, principal)
+        return await off_loop(partial(self._completing, request, chat, principal))
 
     def _pour(self, pouring: _Pouring) -> Iterator[Piece]:
         step = pouring.step
@@ -182,16 +194,21 @@ class _Pouring:
         self._outcome = ExecutionFailed(failure.attempts, reason=failure.reason, remedy=remedy)
 
 
-def completing(router: Router, request: RoutingRequest, chat: ChatRequest, principal: Principal | None) -> Steps:
-    """Yield steps until one is answered. Raises ExecutionFailed with every attempt when none is."""
-    screened = router.guards.screen(chat, pii=request.pii)
+def completing(
+    router: Router, request: RoutingRequest, chat: ChatRequest, principal: Principal | None, screened: Screened
+) -> Steps:
+    """Yield steps until one is answered; `screened` is what screening made of the chat.
+
+    Raises ExecutionFailed with every attempt when none is.
+    """
     if screened.stop is not None:
         return router.refuse(request, screened.stop)
 
     def decide(asked: RoutingRequest, demands: Demands) -> Decision | Infeasible:
         return router.decide(asked, for_call=True, principal=principal, demands=demands)
 
-    opening = opening_of(chat)  # with the true values, so that a yes is good for no other ones
+    asks = router.guards.asks or screened.hold
+    opening = opening_of(chat) if asks else ""  # with the true values, so that a yes is good for no other ones
     asked, demands, attempts, task = request, screened.demands, list[Attempt](), ""
     decision, deadline = decide(asked, demands), _deadline(router, request)
     while True:

@@ -147,7 +147,7 @@ class Guards:
         errand = errand_of(
             payers_of(request, principal, task=task), self.policy.budgets, limits=task_limits(request, self.policy)
         )
-        if screened is None:
+        if screened is None or not (self.asks or screened.hold):
             return errand
         return self.with_context(
             errand,

@@ -44,8 +44,7 @@ class Safety:
 
     def screen(self, chat: ChatRequest, *, pii: str, vault: Vault | None = None) -> Screened:
         """What may be sent of `chat`, and to whom. A detector that fails stops the call."""
-        actions = {concern: self._policy.action(concern) for concern in Concern}
-        actions[Concern.PII] = _PII_RULES.get(pii, actions[Concern.PII])
+        actions = self._actions(pii)
         wanted = [concern for concern, action in actions.items() if action is not Action.SKIP]
         if not wanted:
             return Screened(chat=chat)
@@ -67,6 +66,16 @@ class Safety:
         if actions[Concern.PII] is Action.REDACT and Concern.PII in flagged and screened.stop is None:
             return self._redacted(screened, Vault() if vault is None else vault)
         return screened
+
+    def looks(self, pii: str) -> bool:
+        """Whether a chat under this rule is looked at: that takes its time, by the chat's length."""
+        return any(action is not Action.SKIP for action in self._actions(pii).values())
+
+    def _actions(self, pii: str) -> dict[Concern, Action]:
+        """What is done about each concern; `pii` is the request's own rule."""
+        actions = {concern: self._policy.action(concern) for concern in Concern}
+        actions[Concern.PII] = _PII_RULES.get(pii, actions[Concern.PII])
+        return actions
 
     def _report(self, concern: Concern, messages: Sequence[Mapping[str, Any]]) -> Report:
         report = Report.joined(self._screeners[concern].screen_messages(_seen(concern, messages)))

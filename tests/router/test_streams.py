@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, closing
@@ -14,7 +15,10 @@ import pytest
 from crew_moe import Completion, ExecutionFailed, Infeasible, Router, RoutingRequest
 from crew_moe.domain.outcome import Piece
 from crew_moe.errors import InvalidRequest
+from crew_moe.execution.screened import Screened
 from crew_moe.execution.trail import StopReason
+from crew_moe.ports import ChatRequest
+from crew_moe.safety import Safety
 from crew_moe.sim import Simulation, simulate
 from tests.execution.raw import End, Play, RawServer, chunked
 from tests.execution.test_assembler import DONE, delta, tool
@@ -209,6 +213,28 @@ async def test_pieces_have_the_true_values_back(tmp_path: Path, way: str) -> Non
     assert "".join(piece.text for piece in pieces) == done.text == f"Mail {ANN} now, [EMA"
     arguments = "".join(call["function"]["arguments"] for piece in pieces for call in piece.tool_calls)
     assert arguments == done.tool_calls[0]["function"]["arguments"] == f'{{"to": "{ANN}"}}'
+
+
+@pytest.mark.parametrize("call", ["acomplete", "astream"])
+async def test_the_loop_goes_on_while_a_chat_is_screened(
+    sim: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    with ruled(tmp_path, REDACT, base_url=sim.base_url) as on:
+        threads: list[int] = []
+        screen = on.guards.safety.screen
+
+        def watched(_: Safety, chat: ChatRequest, **options: Any) -> Screened:
+            threads.append(threading.get_ident())
+            return screen(chat, **options)
+
+        monkeypatch.setattr(Safety, "screen", watched)
+        if call == "acomplete":
+            await on.acomplete(asked(pin="gpt-4o"))
+        else:
+            await pieces_of(on, "astream", asked(pin="gpt-4o"))
+
+    assert threads != []
+    assert threading.get_ident() not in threads
 
 
 IMAGE: Final = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
