@@ -27,8 +27,3 @@ class ServiceOptions:
     timeout_s: float = 30.0
     drain_s: float = 30.0
     dev: bool = False
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach it."""
-        return self.host in LOOPBACK or self.host.startswith("127.")
