@@ -156,6 +156,8 @@ def _end(*_: Any) -> None:
 
 
 def _settle_memory() -> None:
-    """What was loaded until now stays for good: the collector need not look at it again and again."""
+    """What was loaded until now stays for good: the collector need not look at it again and again. Looking at all of
+    it takes some ten times as long as a request may, and would come in the middle of one.
+    """
     gc.collect()
     gc.freeze()

@@ -211,19 +211,21 @@ def test_callers_have_one_rate_for_all_workers(strict: Program) -> None:
 
 
 def test_a_killed_worker_is_replaced_and_leaks_nothing(sim: Simulation, redis_url: str, tmp_path: Path) -> None:
-    env = {"CREW_MOE_SERVE_PROVIDERS": str(sim.base_url), "CREW_MOE_LOG_FORMAT": "json"}
+    env = {"CREW_MOE_SERVE_PROVIDERS": str(sim.base_url), "CREW_MOE_LOG_FORMAT": "json", "TMPDIR": str(tmp_path)}
     flags = ("--workers", "2", "--state", redis_url, "--rate", "1000000/second")
     with serving(tmp_path, *flags, env=env) as program:
         on_new_connections(program, route, 40)
         before = children(program)
         os.kill(before[0], signal.SIGKILL)
         until(lambda: len(set(children(program)) - set(before)) == 1)
+        assert not list(tmp_path.glob(f"crew-moe-metrics-*/gauge_live*_{before[0]}.db"))
         until(lambda: len({*on_new_connections(program, worker_of, 8, threads=4)}) == 2, PATIENCE_S)
         with program.client() as client:
             counted = routed(client)
             assert client.get("/ready").status_code == 200
         assert program.end() == 0
 
+    assert not list(tmp_path.glob("crew-moe-metrics-*"))
     assert counted >= 48  # what the killed one had counted too
     assert '"event": "worker_ended"' in program.said
     assert "Traceback" not in program.said
