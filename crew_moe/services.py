@@ -220,6 +220,11 @@ class Services:
         """How even the load is over registered services, by Jain's index: the types' mean, 1.0 where there are none."""
         return balance_of(self._boards.current())
 
+    def evenness(self) -> float | None:
+        """As `balance_score`; None where no service is registered, so that there is nothing to be even."""
+        board = self._boards.current()
+        return balance_of(board) if board.services else None
+
     def close(self) -> None:
         """Give connections back."""
         if "_calls" in self.__dict__:

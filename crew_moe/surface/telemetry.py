@@ -83,4 +83,5 @@ class Telemetry:
             scopes=router.guards.ledger.statuses,
             places=places,
             levels=levels,
+            evenness=router.services.evenness,
         )

@@ -54,7 +54,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     ),
     "moe_load_balance_score": Metric(
         Kind.LOOKED_UP,
-        "Jain's index over the decisions of the catalogue's experts: 1 when all are chosen alike, 1/n when one is.",
+        "Jain's index over the load of registered services, else over the decisions of experts: 1 is even, 1/n is one.",
     ),
     "crew_moe_batch_latency_ms": Metric(
         Kind.HISTOGRAM, "Time to decide one batch, in milliseconds.", buckets=_BATCH_MS

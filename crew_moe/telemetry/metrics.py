@@ -112,7 +112,8 @@ class Metrics:
             kept = {family.name.removesuffix("_total"): family for family in self._kept()}
         usage = kept.get("moe_expert_usage")
         counts = [sample.value for sample in usage.samples] if usage else []
-        score = Reading("moe_load_balance_score", (), evenness(counts, self._sources.usable))
+        even = self._sources.evenness()
+        score = Reading("moe_load_balance_score", (), evenness(counts, self._sources.usable) if even is None else even)
         readings = [score, *self._sources.readings()]
         return [self._family(name, kept, readings) for name in METRICS]
 

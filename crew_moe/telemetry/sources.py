@@ -27,7 +27,8 @@ class Reading(NamedTuple):
 class Sources:
     """Where readings come from; each of the three may raise StateError, `levels` never.
 
-    `experts` are the ids that may stand as labels, `usable` how many of them can be chosen.
+    `experts` are the ids that may stand as labels, `usable` how many of them can be chosen; `evenness` is that of the
+    load over registered services, None where there are none.
     """
 
     experts: frozenset[str] = frozenset()
@@ -37,6 +38,7 @@ class Sources:
     scopes: Callable[[], Sequence[ScopeStatus]] = field(default=tuple)
     places: Callable[[], Mapping[str, int]] = field(default=dict)
     levels: Callable[[], Mapping[str, float]] = field(default=dict)
+    evenness: Callable[[], float | None] = field(default=lambda: None)
 
     def readings(self) -> list[Reading]:
         """Everything that is looked up. A store that can't be asked is a reading of its own."""

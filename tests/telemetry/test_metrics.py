@@ -242,3 +242,9 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(MissingExtra, match=r"crew-moe\[service\]"):
         Metrics()
+
+
+def test_registered_services_are_what_load_is_balanced_over() -> None:
+    metrics = Metrics(Sources(usable=4, evenness=lambda: 0.85))
+
+    assert metrics.as_json()["moe_load_balance_score"] == 0.85
