@@ -13,6 +13,10 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENTS: Final = ("README.md", "RUNBOOK.md")
 _BLOCK: Final = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROMPT: Final = "$ "
+OURS: Final = "crew-moe"
+ADDRESS: Final = "http://localhost:8005"
+KEY: Final = "ROUTER_KEY"
+"""The variable in which readers have their key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +37,30 @@ class Block:
 class Command:
     """One command of a console block and the output that the document shows for it, empty when it shows none."""
 
-    arguments: tuple[str, ...]
+    line: str
     shown: str
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return tuple(shlex.split(self.line, comments=True))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a command of ours alone, without anything that a shell would have to do."""
+        return self.arguments[0] == OURS and not set(self.line) & set("<>|$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where services are: one that is open to everybody on this machine, and one that wants a key."""
+
+    everybody: str
+    guarded: str
+    key: str
+
+    def put_into(self, text: str) -> str:
+        """The text of a block with the address of a service that runs, in the place of the one that readers see."""
+        return text.replace(ADDRESS, self.guarded if KEY in text else self.everybody)
 
 
 def blocks(document: str, language: str) -> list[Block]:
@@ -55,13 +81,14 @@ def blocks(document: str, language: str) -> list[Block]:
 
 def commands(block: Block) -> Iterator[Command]:
     """What a console block runs, line by line."""
-    arguments: tuple[str, ...] = ()
+    told: str | None = None
     shown: list[str] = []
     for line in block.text.splitlines():
         if not line.startswith(_PROMPT):
             shown.append(line)
             continue
-        if arguments:
-            yield Command(arguments=arguments, shown="\n".join(shown))
-        arguments, shown = tuple(shlex.split(line.removeprefix(_PROMPT), comments=True)), []
-    yield Command(arguments=arguments, shown="\n".join(shown))
+        if told is not None:
+            yield Command(line=told, shown="\n".join(shown))
+        told, shown = line.removeprefix(_PROMPT), []
+    assert told is not None, f"{block} runs nothing"
+    yield Command(line=told, shown="\n".join(shown))

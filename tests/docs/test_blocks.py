@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import doctest
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,18 +19,19 @@ import structlog
 import yaml
 
 from crew_moe.catalog import load_policy, load_registry, packaged_config
-from crew_moe.cli import main
 from crew_moe.crew import load_plan
 from crew_moe.gating.access import access_control
 from crew_moe.gating.catalogue import CHECKS
 from crew_moe.gating.config import build_gate
 from crew_moe.gating.examples import load_examples
 from crew_moe.strategies import STRATEGIES
-from tests.docs.blocks import DOCUMENTS, ROOT, Block, blocks, commands
+from tests.docs.blocks import DOCUMENTS, KEY, ROOT, Block, Places, blocks, commands
+from tests.docs.shell import Terminal
 
 # Read when crewai is imported, so set before.
 os.environ.setdefault("CREWAI_STORAGE_DIR", tempfile.mkdtemp(prefix="crew-moe-tests-"))
 
+CURL: Final = "curl"
 LENIENT: Final = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 VARYING: Final = (
     (re.compile(r" +[\d,.]+ m?s\b"), " T"),
@@ -79,32 +83,51 @@ def _code(block: Block) -> int:
     return int(found[1]) if found else 0
 
 
+@pytest.fixture
+def terminal(
+    project: Path, places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Terminal]:
+    with ExitStack() as stack:
+        yield Terminal(project, places, stack, monkeypatch, capsys)
+
+
 @pytest.mark.parametrize("block", _all("console"), ids=str)
-@pytest.mark.usefixtures("project")
-def test_command_does_what_the_document_shows(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_does_what_the_document_shows(block: Block, terminal: Terminal) -> None:
     for command in commands(block):
-        assert command.arguments[0] == "crew-moe", command
-        capsys.readouterr()
+        if command.arguments[0] == CURL and shutil.which(CURL) is None:
+            pytest.skip("curl is not installed")
 
-        code = main(command.arguments[1:])
+        result = terminal.run(command)
 
-        printed = capsys.readouterr()
-        assert code == _code(block), printed.err
+        assert result.code == _code(block), result.printed
         if command.shown.strip():
-            got, want = _levelled(printed.out + printed.err), _levelled(command.shown)
+            got, want = _levelled(result.printed), _levelled(command.shown)
             assert doctest.OutputChecker().check_output(want, got, LENIENT), got
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 @pytest.mark.usefixtures("project")
-def test_python_of_a_document_runs_from_top_to_bottom(document: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_of_a_document_runs_from_top_to_bottom(
+    document: str, places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(KEY, places.key)
     names: dict[str, Any] = {}
 
     for block in blocks(document, "python"):
-        source = "\n" * block.line + block.text  # so that a traceback shows the document's own line
-        exec(compile(source, document, "exec"), names)  # noqa: S102 - the project's own documents
+        source = "\n" * block.line + places.put_into(block.text)  # so that a traceback shows the document's own line
+        code = compile(source, document, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)  # as `python -m asyncio` does
+        waiting = eval(code, names)  # noqa: S307 - the project's own documents
+        if waiting is not None:
+            asyncio.run(waiting)
 
     assert capsys.readouterr().out or not blocks(document, "python")
+
+
+@pytest.mark.parametrize("block", _all("pycon"), ids=str)
+def test_session_goes_as_the_document_shows(block: Block) -> None:
+    session = doctest.DocTestParser().get_doctest(block.text, {}, str(block), block.document, block.line)
+
+    assert doctest.DocTestRunner(optionflags=LENIENT, verbose=False).run(session).failed == 0
 
 
 def _check_script(folder: Path, content: Any) -> None:
@@ -164,7 +187,18 @@ def test_cedar_is_valid_where_it_would_stand(block: Block, tmp_path: Path) -> No
     _check_policy(tmp_path, None)
 
 
-def test_documents_name_no_file_that_is_not_there() -> None:
-    for document in DOCUMENTS:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / document).read_text(encoding="utf-8")):
-            assert (ROOT / target).exists(), f"{document}: {target}"
+def _anchors(document: Path) -> set[str]:
+    """What links may name in a document: its headings, as GitHub makes anchors of them."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_to_files_and_headings_that_are_there(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+
+    for file, _, heading in (link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text)):
+        target = ROOT / (file or document)
+        assert target.exists(), file
+        assert not heading or heading in _anchors(target), f"{file}#{heading}"

@@ -1,22 +1,37 @@
-"""RUNBOOK.md leaves no command, option, environment variable, event, check or key of the guards out."""
+"""RUNBOOK.md leaves nothing out that somebody may call, set, see or be told."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, get_args, get_type_hints
 
 import pytest
 import typer
 from pydantic import BaseModel
 
+from crew_moe.auth.authenticator import Authenticator
+from crew_moe.auth.caller import AccessScope, Unauthorized
 from crew_moe.catalog.schema import BudgetsEntry, LimitEntry, ScreeningEntry
 from crew_moe.cli.app import app
+from crew_moe.domain.feed import FeedKind
 from crew_moe.domain.screening import Action
 from crew_moe.gating.catalogue import CHECKS
 from crew_moe.gating.config import ApprovalEntry, GateEntry
+from crew_moe.router import Router
+from crew_moe.service import problem
+from crew_moe.service.app import Parts, make_app
+from crew_moe.service.conversation import Code
+from crew_moe.service.options import ServiceOptions
 from crew_moe.settings import Settings
+from crew_moe.surface import fault
+from crew_moe.surface.telemetry import Telemetry
+from crew_moe.telemetry.events import ALARMS
+from crew_moe.telemetry.metric_table import METRICS
+from mcp_server.prompts import PROMPTS, PromptRow
+from mcp_server.tools import TOOLS, ToolRow
 from tests.docs.blocks import ROOT
 from tests.structure.source import python_files, tree
 
@@ -47,8 +62,14 @@ def _section(name: str) -> str:
     return found[1]
 
 
+def _chapter(name: str) -> str:
+    """What RUNBOOK says under a heading of the second level."""
+    return RUNBOOK.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+
+
 def _options(command: Any) -> set[str]:
-    return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    words = [word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts)]
+    return {word for word in words if word.startswith("--")}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -80,9 +101,14 @@ def test_environment_variable_is_explained(field: str) -> None:
     assert f"`CREW_MOE_{field.upper()}`" in RUNBOOK
 
 
+def _sources() -> Iterator[Path]:
+    yield from python_files("crew_moe")
+    yield from python_files("mcp_server")
+
+
 def _emitted() -> Iterator[str]:
     """The names that are given to sinks, wherever the package does."""
-    for path in python_files("crew_moe"):
+    for path in _sources():
         if path.name == KEEPS_ROWS:
             continue
         for node in ast.walk(tree(path)):
@@ -102,6 +128,11 @@ def test_every_event_is_explained() -> None:
     assert explained == set(_emitted())
 
 
+@pytest.mark.parametrize("event", sorted(ALARMS))
+def test_every_alarm_is_named(event: str) -> None:
+    assert f"`{event}`" in _chapter("Events").partition("worth an alarm")[2]
+
+
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_check_of_the_gate_is_explained(name: str) -> None:
     assert re.search(rf"`{name}\b", RUNBOOK.partition("## The gate")[2].partition("\n### ")[0])
@@ -117,3 +148,77 @@ def test_every_key_of_the_guards_is_shown(entry: type[BaseModel]) -> None:
     shown = set(re.findall(r"\b\w+(?=:)", README + RUNBOOK)) | set(re.findall(r"`\w*\.?(\w+)`", README + RUNBOOK))
 
     assert sorted(set(entry.model_fields) - shown) == []
+
+
+def _endpoints() -> Iterator[str]:
+    """Every endpoint of the service, as its OpenAPI document names it, and the WebSocket."""
+    telemetry = Telemetry.open(":memory:")
+    with Router.from_config(state=":memory:") as router:
+        parts = Parts(
+            router=router,
+            telemetry=telemetry,
+            authenticator=Authenticator(),
+            options=ServiceOptions(),
+            state=":memory:",
+        )
+        paths = make_app(parts).openapi()["paths"]
+        telemetry.close()
+    yield from (f"{method.upper()} {path}" for path, item in paths.items() for method in item)
+    yield "WS /ws/routing"
+
+
+def test_every_endpoint_is_explained_and_no_other() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", _chapter("The service").partition("### Endpoints")[2], re.MULTILINE)
+    told = [name for row in rows for name in re.findall(r"`((?:GET|POST|DELETE|WS) [^`]+)`", row)]
+
+    assert sorted(told) == sorted(_endpoints())
+
+
+@pytest.mark.parametrize("row", TOOLS, ids=lambda row: row.name)
+def test_every_tool_stands_with_its_toolset_and_scope(row: ToolRow) -> None:
+    assert f"\n| `{row.name}` | `{row.toolset}` | `{row.scope}` | " in _chapter("MCP")
+
+
+@pytest.mark.parametrize("row", PROMPTS, ids=lambda row: row.name)
+def test_every_prompt_is_explained(row: PromptRow) -> None:
+    assert f"`{row.name}`" in _chapter("MCP")
+
+
+@pytest.mark.parametrize("scope", AccessScope)
+def test_every_scope_is_explained(scope: AccessScope) -> None:
+    assert f"\n| `{scope}` | " in _chapter("Who may call")
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_is_explained(name: str) -> None:
+    assert f"\n| `{name}` | " in _chapter("Metrics")
+
+
+@pytest.mark.parametrize("kind", FeedKind)
+def test_every_kind_of_live_event_is_explained(kind: FeedKind) -> None:
+    assert re.search(rf"^\| .*`{kind}`", _chapter("Live events"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("code", Code)
+def test_every_code_that_ends_a_connection_is_explained(code: Code) -> None:
+    assert re.search(rf"^\| {int(code)} \|", _chapter("Live events"), re.MULTILINE)
+
+
+def _told_codes() -> Iterator[str]:
+    """Every code that a fault may have: those of the tables, and those that stand where a fault is made."""
+    tables = (row[1:3] for row in fault._KNOWN), fault._FAILED.values(), (fault._NOBODY,)
+    yield from (str(code) for table in tables for code, *_ in table)
+    yield from (*problem._CODES.values(), "http_error")
+    yield from (f"credential_{code}" for code in get_args(get_type_hints(Unauthorized)["code"]))
+    for path in _sources():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Fault":
+                values = [word.value for word in node.keywords if word.arg == "code"]
+                yield from (str(value.value) for value in values if isinstance(value, ast.Constant))
+
+
+def test_every_code_of_an_error_is_explained_and_no_other() -> None:
+    table = _chapter("The service").partition("### Errors")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(_told_codes())
