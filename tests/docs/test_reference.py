@@ -176,7 +176,7 @@ def test_every_endpoint_is_explained_and_no_other() -> None:
 
 @pytest.mark.parametrize("row", TOOLS, ids=lambda row: row.name)
 def test_every_tool_stands_with_its_toolset_and_scope(row: ToolRow) -> None:
-    assert f"\n| `{row.name}` | `{row.toolset}` | `{row.scope}` | " in _chapter("MCP")
+    assert f"\n| `{row.name}` | `{row.scope}` | {row.toolset} | " in _chapter("MCP")
 
 
 @pytest.mark.parametrize("row", PROMPTS, ids=lambda row: row.name)
