@@ -167,7 +167,7 @@ class Told(Answer):
             propensity=row.get("propensity"),
             factors=row.get("factors") or {},
             rejections=tuple(
-                Rejected(**{name: one[name] for name in Rejected.model_fields}) for one in row["rejections"]
+                Rejected(**{name: one[name] for name in Rejected.model_fields}) for one in row.get("rejections", ())
             ),
             matches=explanation.matches,
             served_by=explanation.served_by,

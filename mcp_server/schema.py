@@ -32,7 +32,7 @@ def input_schema(model: type[BaseModel], notes: Mapping[str, str], hidden: Colle
 def output_schema(model: type[BaseModel]) -> Schema:
     """What a tool gives. Every field is always there; the schema says so of its own, not of the rows inside."""
     schema = _compact(model.model_json_schema(mode="serialization"), drop_null=False)
-    return {**schema, "properties": {name: _unpressed(part) for name, part in schema["properties"].items()}}
+    return {**schema, "properties": {name: _with_free_rows(part) for name, part in schema["properties"].items()}}
 
 
 def _compact(schema: Schema, *, drop_null: bool) -> Schema:
@@ -64,7 +64,7 @@ def _is_noise(name: str, part: Any) -> bool:
     return name in _NOISE or (name == "enum" and len(part) > _WORDS) or (name == "additionalProperties" and not part)
 
 
-def _unpressed(part: Schema) -> Schema:
+def _with_free_rows(part: Schema) -> Schema:
     """A list whose rows may be read with nothing `required` of them."""
     items = part.get("items")
     if not isinstance(items, dict) or "required" not in items:

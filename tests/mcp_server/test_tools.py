@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from fastmcp import Client
 
+from crew_moe.domain.request import RoutingRequest
 from crew_moe.router import Router
 from tests.mcp_server.running import wire
 
@@ -107,6 +108,15 @@ async def test_explanation_tells_who_was_rejected_and_what_came_of_it(client: Mc
     assert (told["expert_id"], told["matches"], told["served_by"]) == (decided["expert_id"], True, None)
     assert told["served"][0]["error"] == "timeout"
     assert {row["rule"] for row in told["rejections"]} >= {"enabled"}
+
+
+@pytest.mark.parametrize("more", [{}, {"min_quality": 1.0}], ids=["served", "infeasible"])
+async def test_decision_of_a_batch_is_explained(client: Mcp, router: Router, more: dict[str, Any]) -> None:
+    (decided,) = router.decide_batch([RoutingRequest.model_validate({**PLAN, **more})])
+
+    told = await _ask(client, "explain_decision", decision_id=decided.decision_id)
+
+    assert (told["decision_id"], told["ok"], told["rejections"]) == (decided.decision_id, decided.ok, [])
 
 
 async def test_infeasible_decision_is_explained(client: Mcp) -> None:
