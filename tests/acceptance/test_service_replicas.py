@@ -231,6 +231,20 @@ def test_a_killed_worker_is_replaced_and_leaks_nothing(sim: Simulation, redis_ur
     assert "Traceback" not in program.said
 
 
+def test_workers_come_back_when_their_state_does(mortal_redis: RedisServer, tmp_path: Path) -> None:
+    flags = ("--workers", "2", "--state", mortal_redis.url, "--simulate")
+    with serving(tmp_path, *flags, env={"CREW_MOE_LOG_FORMAT": "json"}) as program, program.client() as client:
+        mortal_redis.kill()
+        os.kill(children(program)[0], signal.SIGKILL)
+        until(lambda: '"event": "worker_failed"' in program.said, PATIENCE_S)
+        mortal_redis.start()
+        until(lambda: len(children(program)) == 2, PATIENCE_S)
+        until(lambda: client.get("/ready").status_code == 200, PATIENCE_S)
+
+        assert program.end() == 0
+        assert "Traceback" not in program.said
+
+
 def test_workers_go_where_their_parent_was_killed(strict: Program) -> None:
     left = children(strict)
     strict.tell(signal.SIGKILL)

@@ -115,6 +115,7 @@ def test_a_call_that_takes_too_long_is_cut_off_and_counts_in_full(start: Start, 
     assert later.settled_usd == held.reserved_usd + held.settled_usd
 
 
+@pytest.mark.parametrize("flags", ["one process"], indirect=True)
 def test_a_stream_is_told_to_its_end(start: Start, flags: tuple[str, ...]) -> None:
     with start({"error": "slow_drip", "drip_ms": 100}) as (program, _), program.client() as client:
         with client.stream("POST", "/v1/chat/completions", json={**ASK, "stream": True}) as answer:
@@ -130,6 +131,7 @@ def test_a_stream_is_told_to_its_end(start: Start, flags: tuple[str, ...]) -> No
     assert money(flags).settled_usd > 0
 
 
+@pytest.mark.parametrize("flags", ["one process"], indirect=True)
 def test_a_stream_that_never_ends_is_cut_off(start: Start, flags: tuple[str, ...]) -> None:
     rule = {"error": "slow_drip", "drip_ms": 400}
     with (
