@@ -11,9 +11,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from tests.benchmarks.litellm_peer import VENV, VERSION, PeerError, interpreter
@@ -97,7 +97,7 @@ def _running(command: list[str], env: Mapping[str, str], alive: str) -> Iterator
 def _wait(process: subprocess.Popen[bytes], alive: str) -> None:
     until = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < until:
-        with suppress(URLError, ConnectionError), urlopen(alive, timeout=1.0) as answer:  # noqa: S310 - loopback
+        with suppress(OSError, HTTPException), urlopen(alive, timeout=5.0) as answer:  # noqa: S310 - loopback
             if answer.status == 200:
                 return
         time.sleep(0.1)
