@@ -19,6 +19,8 @@ Mcp = Client[Any]
 SECRET = "the-secret-of-acme"
 WRONG: dict[str, tuple[str, dict[str, Any], str, str | None]] = {
     "unknown field": ("suggest_route", {"task_typ": "planning"}, "invalid_request", "task_type"),
+    "a name of Python's own": ("list_experts", {"self": 1}, "invalid_request", None),
+    "the same": ("suggest_route", {"self": 1, "cls": 2}, "invalid_request", None),
     "unknown word": ("suggest_route", {"task_type": "plannin"}, "invalid_request", "planning"),
     "wrong type": ("suggest_route", {"min_quality": "high"}, "invalid_request", None),
     "no number": ("set_override", {"expert_id": "o1", "minutes": -3}, "invalid_request", None),
