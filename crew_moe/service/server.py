@@ -24,12 +24,11 @@ from crew_moe.service.workers import Workers
 from crew_moe.settings import Settings, hand_down, read_settings, share_metrics
 from crew_moe.sim import simulate
 from crew_moe.surface.binding import LOOPBACK, is_loopback, listening
-from crew_moe.surface.rates import RateLimit
+from crew_moe.surface.rates import REDIS, RateLimit
 from crew_moe.surface.telemetry import Telemetry
 from crew_moe.telemetry.events import LogSink, log_setup
 from crew_moe.telemetry.libraries import tame
 
-MEMORY: Final = ":memory:"
 TALKATIVE: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "websockets", "httpx", "asyncio")
 CLOSING_S: Final = 10.0
 """What a worker may take to close its state, beyond what its calls may take."""
@@ -87,11 +86,11 @@ def check(options: ServiceOptions, settings: Settings) -> None:
         raise InvalidInput("is for this machine alone", where="--dev", allowed=LOOPBACK)
     if settings.serve_live and settings.serve_simulate:
         raise InvalidInput("simulated providers are not live ones", where="--simulate")
-    if options.workers > 1 and settings.state == MEMORY:
+    if options.workers > 1 and not settings.state.startswith(REDIS):
         raise InvalidInput(
-            "workers that share no state would each have their own budgets and breakers",
+            "workers share budgets, breakers, rates and live events in Redis alone",
             where="--workers",
-            allowed=("1", "--state redis://host:6379/0", "--state sqlite:///path.db"),
+            allowed=("1", "--state redis://host:6379/0"),
         )
     RateLimit.parse(options.rate, where="--rate")
 

@@ -57,8 +57,8 @@ def test_flag_has_a_twin(flag: str) -> None:
 
 
 @pytest.mark.accept
-def test_workers_answer_as_one_and_end_as_one(tmp_path: Path) -> None:
-    with serving(tmp_path, "--workers", "2", "--state", "sqlite:///state.db") as program:
+def test_workers_answer_as_one_and_end_as_one(redis_url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "2", "--state", redis_url) as program:
         with program.client() as client:
             assert client.get("/ready").json() == {"status": "ready"}
 
@@ -78,7 +78,8 @@ def test_simulated_providers_answer_without_keys(tmp_path: Path) -> None:
     ("flags", "told"),
     [
         (("--host", "0.0.0.0"), "--host: 0.0.0.0 can be reached from other machines"),  # noqa: S104 - refused
-        (("--workers", "2"), "--workers: workers that share no state"),
+        (("--workers", "2"), "--workers: workers share budgets, breakers, rates and live events in Redis alone"),
+        (("--workers", "2", "--state", "sqlite:///state.db"), "--workers: workers share budgets"),
         (("--dev", "--host", "192.0.2.1"), "--dev: is for this machine alone"),
         (("--live", "--simulate"), "--simulate: simulated providers are not live ones"),
         (("--rate", "often"), "--rate: is no rate; allowed: COUNT/second"),
