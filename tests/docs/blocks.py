@@ -58,9 +58,9 @@ class Places:
     guarded: str
     key: str
 
-    def put_into(self, text: str) -> str:
+    def put_into(self, text: str, *, guarded: bool = False) -> str:
         """The text of a block with the address of a service that runs, in the place of the one that readers see."""
-        return text.replace(ADDRESS, self.guarded if KEY in text else self.everybody)
+        return text.replace(ADDRESS, self.guarded if guarded or KEY in text else self.everybody)
 
 
 def blocks(document: str, language: str) -> list[Block]:

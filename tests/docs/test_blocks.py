@@ -112,9 +112,13 @@ def test_python_of_a_document_runs_from_top_to_bottom(
 ) -> None:
     monkeypatch.setenv(KEY, places.key)
     names: dict[str, Any] = {}
+    keyed = False  # once a block has taken the key, those behind it use what it made
 
     for block in blocks(document, "python"):
-        source = "\n" * block.line + places.put_into(block.text)  # so that a traceback shows the document's own line
+        keyed = keyed or KEY in block.text
+        source = "\n" * block.line + places.put_into(
+            block.text, guarded=keyed
+        )  # so that a traceback shows the document's own line
         code = compile(source, document, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)  # as `python -m asyncio` does
         waiting = eval(code, names)  # noqa: S307 - the project's own documents
         if waiting is not None:

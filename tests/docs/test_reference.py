@@ -17,6 +17,7 @@ from crew_moe.auth.caller import AccessScope, Unauthorized
 from crew_moe.catalog.schema import BudgetsEntry, LimitEntry, ScreeningEntry
 from crew_moe.cli.app import app
 from crew_moe.domain.feed import FeedKind
+from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.screening import Action
 from crew_moe.gating.catalogue import CHECKS
 from crew_moe.gating.config import ApprovalEntry, GateEntry
@@ -172,6 +173,11 @@ def test_every_endpoint_is_explained_and_no_other() -> None:
     told = [name for row in rows for name in re.findall(r"`((?:GET|POST|DELETE|WS) [^`]+)`", row)]
 
     assert sorted(told) == sorted(_endpoints())
+
+
+@pytest.mark.parametrize("field", RoutingRequest.model_fields)
+def test_every_field_of_a_request_is_explained(field: str) -> None:
+    assert f"`{field}`" in _chapter("The service").partition("### Requests")[2].partition("```")[0]
 
 
 @pytest.mark.parametrize("row", TOOLS, ids=lambda row: row.name)
