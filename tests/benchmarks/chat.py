@@ -22,21 +22,22 @@ CONNECTIONS: Final = 16
 
 def chats(litellm_python: Path | None, *, rounds: int, seconds: float) -> Iterator[Figure]:
     """Time to the first streamed byte, then throughput beside litellm's proxy. Raises PeerError."""
-    with provider() as provider_port, service(provider_port) as ours:
-        yield from _first_bytes(provider_port, ours, calls=rounds * 40)
+    with provider() as provider_port, service(provider_port) as (ours, own_key):
+        yield from _first_bytes(provider_port, ours, own_key, calls=rounds * 40)
         with litellm_proxy(litellm_python, provider_port, model=MODEL) as (theirs, key):
             yield from _throughput(
                 {
-                    "crew-moe serve": partial(_load, ours, seconds),
+                    "crew-moe serve": partial(_load, ours, seconds, Authorization=f"Bearer {own_key}"),
                     "litellm's proxy": partial(_load, theirs, seconds, Authorization=f"Bearer {key}"),
                 },
                 rounds,
             )
 
 
-def _first_bytes(provider_port: int, ours: int, *, calls: int) -> Iterator[Figure]:
+def _first_bytes(provider_port: int, ours: int, key: str, *, calls: int) -> Iterator[Figure]:
     """One stream after the other, alternately from the provider itself and through the service."""
-    contents = {port: request(port, MODEL, stream=True) for port in (provider_port, ours)}
+    headers = {"Authorization": f"Bearer {key}"}
+    contents = {port: request(port, MODEL, stream=True, headers=headers) for port in (provider_port, ours)}
     taken = asyncio.run(first_bytes(contents, calls=calls))
     own_ms, through_ms = median(taken[provider_port]) * 1e3, median(taken[ours]) * 1e3
     figure = partial(Figure, group="HTTP: time to the first streamed byte", unit="ms")

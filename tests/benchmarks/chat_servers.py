@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import socket
@@ -40,14 +41,17 @@ def provider() -> Iterator[int]:
 
 
 @contextmanager
-def service(provider_port: int) -> Iterator[int]:
-    """The port of our service with one worker; its providers are all at that one port."""
-    port = _free_port()
-    env = {"CREW_MOE_SERVE_PROVIDERS": f"http://127.0.0.1:{provider_port}/v1"}
-    crew_moe = str(Path(sys.executable).with_name("crew-moe"))
-    flags = ["--port", str(port), "--state", ":memory:", "--rate", "1000000/second"]
-    with _running([crew_moe, "serve", *flags], env, f"http://127.0.0.1:{port}/health"):
-        yield port
+def service(provider_port: int) -> Iterator[tuple[int, str]]:
+    """The port of our service with one worker, and a key for it; its providers are all at that one port."""
+    port, crew_moe = _free_port(), str(Path(sys.executable).with_name("crew-moe"))
+    with tempfile.TemporaryDirectory() as folder:
+        keys = str(Path(folder, "keys.yaml"))
+        flags = ["--file", keys, "--subject", "bench", "--tenant", "bench", "--scope", "router:execute", "--json"]
+        made = subprocess.run([crew_moe, "keys", "new", *flags], capture_output=True, check=True)
+        env = {"CREW_MOE_SERVE_PROVIDERS": f"http://127.0.0.1:{provider_port}/v1", "CREW_MOE_API_KEYS": keys}
+        serve = [crew_moe, "serve", "--port", str(port), "--state", ":memory:", "--rate", "1000000/second"]
+        with _running(serve, env, f"http://127.0.0.1:{port}/health"):
+            yield port, str(json.loads(made.stdout)["key"])
 
 
 @contextmanager
