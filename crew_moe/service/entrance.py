@@ -135,15 +135,20 @@ class BodySize:
 
 
 class TimeLimit:
-    """Ends a request that has not begun to answer after `seconds`; calls of experts have limits of their own."""
+    """Ends a request that has not begun to answer after `seconds`. Calls of experts have limits of their own; only
+    their bodies must have come by then.
+    """
 
     def __init__(self, app: ASGIApp, *, seconds: float) -> None:
         self._app = app
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(UNLIMITED):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if scope["path"].startswith(UNLIMITED):
+            await self._app(scope, self._in_time(receive), send)
             return
         begun = False
 
@@ -158,8 +163,29 @@ class TimeLimit:
         except TimeoutError:
             if begun:
                 raise
-            told = f"no answer within {self._seconds:g} seconds"
-            await refuse(scope, send, Fault(code="timeout", status=504, what=told, next_step="ask for less at once"))
+            await refuse(scope, send, self._fault("no answer"))
+
+    def _in_time(self, receive: Receive) -> Receive:
+        """As `receive`, which gives the body up after a while."""
+        ends, whole = asyncio.get_running_loop().time() + self._seconds, False
+
+        async def timely() -> Message:
+            nonlocal whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(ends):
+                    message = await receive()
+            except TimeoutError:
+                raise Refused(self._fault("no whole body")) from None
+            whole = not message.get("more_body", False)
+            return message
+
+        return timely
+
+    def _fault(self, missed: str) -> Fault:
+        told = f"{missed} within {self._seconds:g} seconds"
+        return Fault(code="timeout", status=504, what=told, next_step="ask for less at once")
 
 
 Admit = Callable[[Scope, Headers], Awaitable[Mapping[str, str]]]

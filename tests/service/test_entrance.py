@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,6 +143,16 @@ def test_a_slow_answer_is_given_up() -> None:
         answer = service.client.get("/never")
 
     assert (answer.status_code, answer.json()["code"]) == (504, "timeout")
+
+
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    with running(options=ServiceOptions(timeout_s=0.05)) as service:
+        place = service.client.base_url.host, service.client.base_url.port
+        with socket.create_connection(place, timeout=30) as client:
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{")
+            answer = client.makefile("rb").readline()
+
+    assert answer.startswith(b"HTTP/1.1 504 ")
 
 
 def test_probes_need_nobody_and_carry_no_data(guarded: Running) -> None:
