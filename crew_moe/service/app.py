@@ -151,11 +151,11 @@ def _template(scope: Scope) -> str:
 
 
 def _admission(parts: Parts) -> Admission:
-    rate = RateLimit.parse(parts.options.rate, where="--rate")
+    rate, sink = RateLimit.parse(parts.options.rate, where="--rate"), parts.router.sink
     return Admission(
         parts.authenticator,
-        rates=Rates.open(rate, parts.state),
-        failures=Rates.open(RateLimit.parse(parts.options.failures), parts.state, name="failures"),
+        rates=Rates.open(rate, parts.state, sink=sink),
+        failures=Rates.open(RateLimit.parse(parts.options.failures), parts.state, name="failures", sink=sink),
         metrics=parts.telemetry.metrics,
     )
 

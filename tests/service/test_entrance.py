@@ -14,6 +14,7 @@ from crew_moe.auth.caller import AccessScope
 from crew_moe.service.access import GuardedRoute, needs
 from crew_moe.service.options import ServiceOptions
 from tests.auth.issuing import authenticator, bearer, token
+from tests.redis_server import RedisServer
 from tests.service.running import Running, running
 
 ROUTE = "/api/v1/route"
@@ -172,3 +173,12 @@ def _unreachable() -> int:
     from crew_moe.errors import StateError
 
     raise StateError("the state store can't be reached")
+
+
+def test_rates_that_nobody_counts_any_more_are_an_alarm(mortal_redis: RedisServer) -> None:
+    with running(state=mortal_redis.url) as service:
+        mortal_redis.kill()
+
+        figures = service.client.get("/metrics").raise_for_status().text
+
+    assert 'crew_moe_alarms_total{event="rates_lost"} 1.0' in figures
