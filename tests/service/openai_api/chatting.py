@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import openai
-import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,6 +17,7 @@ from crew_moe.service.access import CALLER
 from crew_moe.service.openai_api.routes import chat_routes
 from crew_moe.service.problem import problems_of
 from crew_moe.sim import Simulation
+from tests.service.running import listening
 
 TEXT: Final = "The figures say that it goes well. They say it every year. Nobody believes them any more."
 ASK: Final[list[Any]] = [{"role": "user", "content": "What do the figures say?"}]
@@ -70,35 +69,8 @@ def chatting(router: Router, *, caller: Caller = LOCAL) -> Iterator[Chat]:
     app.include_router(chat_routes(router))
     problems_of(app)
     app.add_middleware(Let, caller=caller)
-    with served(app) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=2) as client:
+    with listening(app) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=2) as client:
         yield Chat(router, url, client)
-
-
-class _Server(uvicorn.Server):
-    """Tells when it is ready."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        super().__init__(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none"))
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-
-@contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """The address of `app`, for as long as it is served."""
-    server = _Server(app)
-    thread = threading.Thread(target=server.run, name="served", daemon=True)
-    thread.start()
-    try:
-        if not server.ready.wait(10):
-            raise RuntimeError("the server did not start")
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def sent(sim: Simulation) -> dict[str, Any]:
