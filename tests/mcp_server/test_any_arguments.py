@@ -47,7 +47,7 @@ def _arguments(row: ToolRow) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("row", TOOLS, ids=lambda row: row.name)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_tool_answers_or_says_what_is_wrong(row: ToolRow, router: Router, data: st.DataObject) -> None:
     arguments = data.draw(_arguments(row))
