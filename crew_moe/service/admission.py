@@ -39,8 +39,7 @@ class Admission:
     async def _counted(self, caller: Caller, address: str | None) -> Mapping[str, str]:
         standing = await self._rates.hit(caller_key(caller, address))
         if isinstance(standing, Limited):
-            self._metrics.limited("")
-            raise Refused(_too_many(standing.retry_after_s), standing.headers)
+            raise self._limited(standing)
         return standing.headers
 
     async def _refused(self, found: Unauthorized, address: str | None) -> Refused:
@@ -48,7 +47,7 @@ class Admission:
         if found.code != "missing":
             standing = await self._failures.hit(address_key(address))
             if isinstance(standing, Limited):
-                return Refused(_too_many(standing.retry_after_s), standing.headers)
+                return self._limited(standing)
         fault = Fault(
             code=f"credential_{found.code}",
             status=401,
@@ -58,6 +57,10 @@ class Admission:
         )
         reason = "" if found.code == "missing" else ' error="invalid_token"'
         return Refused(fault, {"WWW-Authenticate": f"Bearer{reason}"})
+
+    def _limited(self, standing: Limited) -> Refused:
+        self._metrics.limited(standing.name)
+        return Refused(_too_many(standing.retry_after_s), standing.headers)
 
     async def aclose(self) -> None:
         """Give connections back."""

@@ -102,9 +102,11 @@ METRICS: Final[Mapping[str, Metric]] = {
         Kind.HISTOGRAM, "Duration of HTTP requests to the end of the answer.", ("route",), _HTTP_S
     ),
     "crew_moe_http_in_flight": Metric(Kind.LEVEL, "HTTP requests that are being answered."),
-    "crew_moe_rate_limited_total": Metric(Kind.COUNTER, "Requests beyond their caller's rate.", ("route",)),
+    "crew_moe_rate_limited_total": Metric(
+        Kind.COUNTER, "Requests beyond a rate; limit: requests, or failures (refused credentials).", ("limit",)
+    ),
     "crew_moe_callers_refused_total": Metric(
-        Kind.COUNTER, "Callers not let in: missing, invalid, expired, forbidden.", ("code",)
+        Kind.COUNTER, "Credentials that let nobody in: missing, invalid, expired.", ("code",)
     ),
     "crew_moe_breaker_state": Metric(Kind.LOOKED_UP, "0 closed, 1 half-open, 2 open; absent: never used.", ("key",)),
     "crew_moe_budget_limit_usd": Metric(Kind.LOOKED_UP, "Limits of the 50 fullest scopes.", ("scope",)),

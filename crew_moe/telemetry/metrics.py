@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 MAX_ROUTES: Final = 200
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
-REFUSALS: Final = frozenset({"missing", "invalid", "expired", "forbidden"})
+REFUSALS: Final = frozenset({"missing", "invalid", "expired"})
+LIMITS: Final = frozenset({"requests", "failures"})
 
 
 class Metrics:
@@ -69,9 +70,9 @@ class Metrics:
         self._child("crew_moe_http_requests_total", route, known(method, METHODS), str(int(status))).inc()
         self._child("crew_moe_http_request_seconds", route).observe(seconds)
 
-    def limited(self, route: str) -> None:
-        """A request came too soon after others of its caller."""
-        self._child("crew_moe_rate_limited_total", self._route(route)).inc()
+    def limited(self, limit: str) -> None:
+        """A request came too soon after others of its caller, or after credentials of its address that were refused."""
+        self._child("crew_moe_rate_limited_total", known(limit, LIMITS)).inc()
 
     def refused_caller(self, code: str) -> None:
         """A caller was not let in."""

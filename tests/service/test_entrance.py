@@ -182,3 +182,15 @@ def test_rates_that_nobody_counts_any_more_are_an_alarm(mortal_redis: RedisServe
         figures = service.client.get("/metrics").raise_for_status().text
 
     assert 'crew_moe_alarms_total{event="rates_lost"} 1.0' in figures
+
+
+def test_who_tries_credentials_for_long_has_to_wait_and_is_counted(tmp_path: Path) -> None:
+    asking = authenticator(tmp_path)
+    with running(authenticator=asking, options=ServiceOptions(failures="2/minute")) as service:
+        answers = [service.client.get(ROUTE, headers={"X-API-Key": f"guess {number}"}) for number in range(3)]
+
+        counted = service.telemetry.metrics.as_json()["metrics"]["crew_moe_rate_limited_total"]["samples"]
+
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
+    assert int(answers[2].headers["Retry-After"]) in range(1, 61)
+    assert [(row["labels"], row["value"]) for row in counted] == [({"limit": "failures"}, 1.0)]

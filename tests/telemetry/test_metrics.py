@@ -170,21 +170,23 @@ def test_requests_are_counted_by_template(served: Served) -> None:
 def test_only_so_many_routes_stand_as_labels(served: Served) -> None:
     _, metrics, _ = served
     for number in range(MAX_ROUTES + 50):
-        metrics.limited(f"/{number}")
+        metrics.served(f"/{number}", "GET", 200, 0.001)
 
-    assert len(values(metrics, "crew_moe_rate_limited_total")) == MAX_ROUTES + 1
-    assert values(metrics, "crew_moe_rate_limited_total")[OTHER,] == 50.0
+    counted = values(metrics, "crew_moe_http_requests_total")
+    assert len(counted) == MAX_ROUTES + 1
+    assert counted["GET", OTHER, "200"] == 50.0
 
 
 def test_labels_stay_bounded_whatever_happens(served: Served) -> None:
     router, metrics, _ = served
     for number in range(50):
         metrics.refused_caller(f"because of {number}")
+        metrics.limited(f"limit {number}")
         metrics.read([Noted("gate_verdict", {"ruling": f"maybe {number}"}, NOW)])
         metrics.read([Noted("expert_switched", {"error": f"error {number}"}, NOW)])
         router.feedback(Feedback(decision_id=router.decide(REQUEST).decision_id, source=f"s{number}", quality=0.5))
 
-    names = ("callers_refused", "gate_verdicts", "fallbacks", "feedback")
+    names = ("callers_refused", "rate_limited", "gate_verdicts", "fallbacks", "feedback")
     assert all(values(metrics, f"crew_moe_{name}_total") == {(OTHER,): 50.0} for name in names)
 
 
@@ -232,7 +234,7 @@ def test_json_has_the_seeds_four_as_figures_and_all_by_name(served: Served) -> N
 
 def test_two_apps_do_not_share_their_figures() -> None:
     one, other = Metrics(), Metrics()
-    one.limited("/")
+    one.limited("requests")
 
     assert (total(one, "crew_moe_rate_limited_total"), total(other, "crew_moe_rate_limited_total")) == (1.0, 0.0)
 
