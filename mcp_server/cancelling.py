@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from threading import Event
 from typing import Any, Final
 
+from anyio import CapacityLimiter
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,14 +19,16 @@ from crew_moe.surface.rates import caller_key
 from mcp_server.auth import caller_in
 
 METHOD: Final = "notifications/cancelled"
+MAX_SLOW: Final = 8  # at a time: each takes a thread, and has crews' memory
 LONGEST: Final = 10_000  # bytes; a cancellation is short
 _STOPS: Final = "crew_moe.stops"
 
 
 class Running:
-    """Calls that go on, by who made them and the number that the client gave them."""
+    """Calls that go on, by who made them and the number that the client gave them. `slow` ones wait for a place."""
 
     def __init__(self) -> None:
+        self.slow = CapacityLimiter(MAX_SLOW)
         self._stops: dict[tuple[str, str], list[Event]] = {}
 
     @contextmanager

@@ -106,7 +106,8 @@ class RoutedTool(Tool):
         if row.swift:
             return row.run(call, asked)
         with self._stoppable(call):
-            return await anyio.to_thread.run_sync(row.run, call, asked, abandon_on_cancel=True)
+            limiter = self.running.slow if row.slow else None
+            return await anyio.to_thread.run_sync(row.run, call, asked, abandon_on_cancel=True, limiter=limiter)
 
     @contextmanager
     def _stoppable(self, call: Call) -> Iterator[None]:

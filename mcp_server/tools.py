@@ -77,7 +77,8 @@ ACTS: Final = Effect(destructive=True, open_world=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRow:
     """One tool. `notes` are descriptions of fields that need one, `hidden` are fields that few need: they are taken but
-    not shown. A `swift` tool asks neither disk nor network, so that it runs on the event loop.
+    not shown. A `swift` tool asks neither disk nor network, so that it runs on the event loop; a `slow` one takes
+    minutes, and may not take the threads of the others.
     """
 
     name: str
@@ -92,6 +93,7 @@ class ToolRow:
     notes: Mapping[str, str] = field(default_factory=dict)
     hidden: frozenset[str] = frozenset()
     swift: bool = False
+    slow: bool = False
 
 
 def suggest_route(call: Call, asked: RoutingRequest) -> Suggestion:
@@ -318,5 +320,6 @@ TOOLS: Final = (
         gives=CrewResult,
         run=execute_crew,
         notes={"inputs": "The crew's placeholders.", "budget_usd": "Ceiling for this run."},
+        slow=True,
     ),
 )

@@ -18,7 +18,7 @@ from crew_moe.auth.caller import ALL_SCOPES
 from crew_moe.crew.crew_run import CrewRun, End
 from crew_moe.errors import CrewCancelled
 from crew_moe.router import Router
-from mcp_server.cancelling import Running
+from mcp_server.cancelling import MAX_SLOW, Running
 from mcp_server.exposure import Exposure
 from mcp_server.tools import Toolset
 from tests.auth.issuing import authenticator, bearer, token
@@ -129,6 +129,18 @@ async def test_word_of_another_caller_stops_nothing(
 
     assert told == [202, 401]
     assert project.ended == [End.FINISHED]
+
+
+async def test_crews_leave_room_for_other_tools(router: Router, project: Patient, exposure: Exposure) -> None:
+    async with Client(server_of(router, exposure)) as client:
+        waiting = [asyncio.create_task(client.call_tool("execute_crew", {})) for _ in range(MAX_SLOW + 40)]
+        await _soon(lambda: len(project.started) == MAX_SLOW)
+        listed: Any = await client.call_tool("list_experts", {"limit": 1})
+        project.let_go.set()
+        await asyncio.gather(*waiting)
+
+    assert listed.structured_content["total"]
+    assert len(project.ended) == MAX_SLOW + 40
 
 
 def test_nothing_is_kept_of_calls_that_are_over() -> None:
