@@ -102,6 +102,11 @@ def test_environment_variable_is_explained(field: str) -> None:
     assert f"`CREW_MOE_{field.upper()}`" in RUNBOOK
 
 
+@pytest.mark.parametrize("field", [name for name in Settings.model_fields if name.startswith(("serve_", "mcp_"))])
+def test_variable_of_a_server_stands_with_its_command(field: str) -> None:
+    assert f"`CREW_MOE_{field.upper()}`" in _section(f"crew-moe {field.partition('_')[0]}")
+
+
 def _sources() -> Iterator[Path]:
     yield from python_files("crew_moe")
     yield from python_files("mcp_server")
