@@ -54,7 +54,7 @@ class OpenAIClient:
     def call(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:
         """The whole answer. Raises CallFailed."""
         call, exchange = self._begin(expert, request, timeout_s, stream=False)
-        return call.reply(exchange, _wait(exchange.fetch()))
+        return call.reply(exchange, _fetched(exchange))
 
     async def acall(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:
         """The whole answer; being cancelled closes the connection. Raises CallFailed."""
@@ -219,6 +219,20 @@ def _content(expert: Expert, request: ChatRequest, *, stream: bool) -> bytes:
     except (TypeError, ValueError, RecursionError):
         failure = CallFailed(ErrorClass.BAD_REQUEST, "the request is not JSON", sent=False)
     raise failure
+
+
+def _fetched(exchange: Exchange) -> bytes:
+    """The whole answer; an interrupt of this thread ends the call, whenever it comes."""
+    future = None
+    try:
+        future = exchange.fetch()
+        return future.result()
+    except BaseException:
+        if future is None:
+            exchange.drop()
+        else:
+            future.cancel()
+        raise
 
 
 def _wait(future: Future[T]) -> T:

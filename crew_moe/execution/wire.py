@@ -66,6 +66,7 @@ class Exchange:
         self._size = 0
         self._response: httpx.Response | None = None
         self._pieces: AsyncIterator[bytes] | None = None
+        self._fetching: asyncio.Task[Any] | None = None
 
     @property
     def status(self) -> int:
@@ -95,6 +96,10 @@ class Exchange:
         """Let go of the connection. Nobody needs to wait for that."""
         return self._loop.submit(self._close())
 
+    def drop(self) -> None:
+        """End what `fetch` began, for a caller that was interrupted before it had the future in its hands."""
+        self._loop.submit(self._drop())
+
     def finish(self) -> Future[None]:
         """Close after an answer that is complete but for the end of its framing, which a kept connection has read."""
         return self._loop.submit(self._finish())
@@ -118,11 +123,16 @@ class Exchange:
         return b"".join(pieces)
 
     async def _fetch(self) -> bytes:
+        self._fetching = asyncio.current_task()
         try:
             await self._open()
             return await self._read_all()
         finally:
             await self._close()
+
+    async def _drop(self) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
 
     async def _close(self) -> None:
         if self._response is not None:

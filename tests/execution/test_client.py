@@ -19,6 +19,7 @@ from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.client import OpenAIClient
 from crew_moe.execution.failure import CallFailed
+from crew_moe.execution.wire import Exchange
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
 from tests.execution.given import CHAT, EXPERT
 from tests.execution.raw import End, Play, RawServer, answer, chunked, raw
@@ -171,6 +172,22 @@ def test_interrupted_call_closes_its_connection(client: OpenAIClient) -> None:
 
     with raw(Play((), End.HANG)) as server:
         threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            client.call(at(server), CHAT, timeout_s=30.0)
+
+        assert server.gone.wait(30.0)
+
+
+def test_interrupt_while_the_call_begins_closes_it_too(client: OpenAIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch = Exchange.fetch
+
+    def interrupted(self: Exchange) -> None:
+        fetch(self)
+        server.arrived.wait(30.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Exchange, "fetch", interrupted)
+    with raw(Play((), End.HANG)) as server:
         with pytest.raises(KeyboardInterrupt):
             client.call(at(server), CHAT, timeout_s=30.0)
 
