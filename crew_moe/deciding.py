@@ -17,7 +17,7 @@ from crew_moe.domain.principal import Principal
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.service import Service
 from crew_moe.domain.task import TaskType
-from crew_moe.execution.errand import spoken_for
+from crew_moe.execution.errand import SpokenFor, spoken_for
 from crew_moe.execution.screened import Stop
 from crew_moe.guards import Guards
 from crew_moe.ids import DecisionIds
@@ -137,22 +137,24 @@ class Deciding:
     def decide_batch(self, requests: Sequence[RoutingRequest], *, principal: Principal | None) -> Decisions:
         began, now, board = self._clock.monotonic(), self._clock.now(), self._boards.current()
         access, batch_id = self._guards.access.over(board.registry), self._new_id()
-        requests = requests if principal is None else [spoken_for(one, principal) for one in requests]
+        asked = requests if principal is None else SpokenFor(requests, principal)
         if board.snapshot.pins:
-            requests = [_overridden(one, board, now) for one in requests]
+            asked = requests = [_overridden(one, board, now) for one in asked]
         decisions = decide_batch(
-            requests,
+            asked,
             board,
+            raw=requests,
             batch_id=batch_id,
             now=now,
             new_seed=_new_seed,
-            demands=[access.demands_of(one, principal) for one in requests] if access else NO_DEMANDS,
+            demands=[access.demands_of(one, principal) for one in asked] if access else NO_DEMANDS,
             identity=None if principal is None else commitments(_names_of(principal), self._key),
         )
         self._log.append(batch_id, decisions.record.row, decisions=max(1, len(decisions)))
         if self._tell:
             strategy, took_ms = board.policy.strategy, self._ms_since(began)
-            self._tell(BatchDecided(batch_id, requests, decisions, strategy, now, took_ms))
+            tenant = None if principal is None else principal.tenant
+            self._tell(BatchDecided(batch_id, requests, decisions, strategy, now, took_ms, tenant))
         return decisions
 
     def _ms_since(self, began: float) -> float:

@@ -27,7 +27,9 @@ class Decided(NamedTuple):
 
 
 class BatchDecided(NamedTuple):
-    """Many requests were decided together; `strategy` is the policy's, for those that named none."""
+    """Many requests were decided together; `strategy` is the policy's, for those that named none; `tenant` is that of
+    all where somebody was authenticated, else each request's own.
+    """
 
     batch_id: str
     requests: Sequence[RoutingRequest]
@@ -35,6 +37,7 @@ class BatchDecided(NamedTuple):
     strategy: str
     at: datetime
     took_ms: float
+    tenant: str | None = None
 
 
 class Attempted(NamedTuple):

@@ -51,6 +51,16 @@ def to_usd(nano: int) -> Decimal:
     return _EXACT.divide(Decimal(nano), _NANO)
 
 
+def usd_written(nano: int) -> str:
+    """nano-USD as US$ in plain digits, the same as `to_usd` has, at a tenth of the price.
+
+    >>> usd_written(5_253_000)
+    '0.005253'
+    """
+    whole, rest = divmod(nano, NANO)
+    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".") if rest else str(whole)
+
+
 def price_nano(tokens: int, usd_per_mtok: Decimal) -> int:
     """nano-USD for `tokens` at a list price, rounded up; exact for any Decimal price."""
     exact = _EXACT.multiply(usd_per_mtok, tokens * NANO_PER_TOKEN_AT_1_USD_PER_MTOK)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, overload
 
 from crew_moe.domain.budget import BudgetPolicy, Ceiling, ScopeKind
 from crew_moe.domain.principal import Principal
@@ -80,6 +80,26 @@ def spoken_for(request: RoutingRequest, principal: Principal | None) -> RoutingR
     _put(made, "__pydantic_extra__", None)
     _put(made, "__pydantic_private__", None)
     return made
+
+
+class SpokenFor(Sequence[RoutingRequest]):
+    """Requests as a principal makes them, each made anew when it is read: who decides many of them reads few."""
+
+    def __init__(self, requests: Sequence[RoutingRequest], principal: Principal) -> None:
+        self.raw = requests
+        self._principal = principal
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    @overload
+    def __getitem__(self, index: int) -> RoutingRequest: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[RoutingRequest]: ...
+    def __getitem__(self, index: int | slice) -> RoutingRequest | list[RoutingRequest]:
+        if isinstance(index, slice):
+            return [spoken_for(one, self._principal) for one in self.raw[index]]
+        return spoken_for(self.raw[index], self._principal)
 
 
 def _ceiling(scope: str, given: Ceiling | None, policy: BudgetPolicy) -> Ceiling | None:

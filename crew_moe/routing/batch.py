@@ -103,10 +103,13 @@ def decide_batch(
     new_seed: NewSeed,
     demands: Demands | Sequence[Demands] = NO_DEMANDS,
     identity: Mapping[str, str] | None = None,
+    raw: Sequence[RoutingRequest] | None = None,
 ) -> Decisions:
     """Answers for all requests, in order. Row i has the id `<batch_id>.<i>` and equals what `decide` gives it.
 
     `demands` are those of the whole batch, or one for each request; `identity` commits to whom all are made for.
+    `raw` are the requests before one principal put its names into all: they have the same sizes, and cost nothing to
+    read where `requests` are made as they are read.
     """
     demanded = [demands] * len(requests) if isinstance(demands, Demands) else demands
     seeds: dict[int, int] = {}
@@ -123,7 +126,7 @@ def decide_batch(
         return decide(requests[row], board, decision_id=row_id, now=now, new_seed=seed, demands=demanded[row])
 
     record = BatchRecord(batch_id, board, now, len(requests), identity)
-    sheet = _sheet_of(requests, None if isinstance(demands, Demands) else demands)
+    sheet = _sheet_of(requests if raw is None else raw, None if isinstance(demands, Demands) else demands)
     for rows in sheet.alike(board.policy.tight_budget_usd):
         plain = rows[sheet.ascii[rows]] if _in_columns(requests[rows[0]], board) else rows[:0]
         if len(plain):

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from crew_moe.auth.caller import AccessScope, Caller
 from crew_moe.domain.decision import Decision, Infeasible
-from crew_moe.domain.money import to_usd
+from crew_moe.domain.money import usd_written
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.routing.batch import Decisions
 from crew_moe.service.access import API, GuardedRoute, caller_of, check_scope, needs
@@ -127,18 +127,18 @@ def _brief(decision: Decision) -> dict[str, Any]:
 
 
 def _batch(operations: Operations, caller: Caller, asked: Sequence[Asked | RoutingRequest]) -> dict[str, Any]:
-    requests = [one.request if isinstance(one, Asked) else one for one in asked]
-    served = {number: row for number, one in enumerate(asked) if (row := _served(operations, caller, one)) is not None}
-    decisions = operations.suggest_batch(caller, requests)
+    works = [(number, one) for number, one in enumerate(asked) if isinstance(one, Asked)]
+    served = {number: row for number, one in works if (row := _served(operations, caller, one)) is not None}
+    decisions = operations.suggest_batch(caller, [one.request if isinstance(one, Asked) else one for one in asked])
     rows = list(_rows(decisions))
     for number, row in served.items():
         rows[number] = row
     return {"batch_id": decisions.record.batch_id, "count": len(rows), "results": rows}
 
 
-def _served(operations: Operations, caller: Caller, asked: Asked | RoutingRequest) -> dict[str, Any] | None:
+def _served(operations: Operations, caller: Caller, asked: Asked) -> dict[str, Any] | None:
     """The row of a unit of work that registered services do; None for all others."""
-    if isinstance(asked, RoutingRequest) or asked.work is None:
+    if asked.work is None:
         return None
     found = operations.select_services(caller, wanted_of(asked.work, asked.service_strategy))
     if found is None:
@@ -164,7 +164,7 @@ def _rows(decisions: Decisions) -> Iterable[dict[str, Any]]:
             "decision_id": f"{batch_id}.{number}",
             "expert_id": expert_id,
             "selected_services": [expert_id] if ok else [],
-            "estimated_cost_usd": f"{to_usd(round(cost)):f}" if ok else None,
+            "estimated_cost_usd": usd_written(round(cost)) if ok else None,
             "score": score if ok else None,
         }
 

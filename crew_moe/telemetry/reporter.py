@@ -110,7 +110,7 @@ class Reporter:
 
     def _batch_decided(self, happening: BatchDecided) -> Iterator[FeedEvent]:
         """One event for each tenant in the batch."""
-        tenants = [request.tenant for request in happening.requests]
+        tenants = [happening.tenant or request.tenant for request in happening.requests]
         by_tenant: dict[str | None, Counter[str | None]] = {}
         for (tenant, expert_id), count in Counter(zip(tenants, happening.answers.expert_ids, strict=True)).items():
             by_tenant.setdefault(tenant, Counter())[expert_id] += count

@@ -7,11 +7,11 @@ The folder holds the public key of the tokens and the answer of the no-ops.
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import uvicorn
 from fastapi import APIRouter, Body, Request, Response
 from pydantic_core import to_json
 
@@ -22,6 +22,7 @@ from crew_moe.service.access import GuardedRoute, needs
 from crew_moe.service.app import Parts, make_app
 from crew_moe.service.bodies import read_batch
 from crew_moe.service.options import ServiceOptions
+from crew_moe.service.serving import serve_app
 from crew_moe.settings import Settings
 from crew_moe.surface.telemetry import Telemetry
 from tests.auth.issuing import AUDIENCE, ISSUER
@@ -81,17 +82,14 @@ def main() -> None:
         state=MEMORY,
     )
     app = make_app(parts, extra=noops((folder / "answer.json").read_bytes()))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False))
-    startup = server.startup
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        serve_app(app, listener, drain_s=1.0, started=lambda: _tell(url), farewell=app.state.farewell)
 
-    async def told(*args: Any, **kwargs: Any) -> None:
-        await startup(*args, **kwargs)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        sys.stdout.write(f"http://127.0.0.1:{port}\n")
-        sys.stdout.flush()
 
-    server.startup = told  # type: ignore[method-assign]  # the port is known only then
-    server.run()
+def _tell(url: str) -> None:
+    sys.stdout.write(f"{url}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

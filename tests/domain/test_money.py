@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crew_moe.domain.money import NANO, parse_usd, price_nano, to_nano, to_usd
+from crew_moe.domain.money import NANO, parse_usd, price_nano, to_nano, to_usd, usd_written
 from crew_moe.errors import InvalidInput
 from tests.routing.given import STEADY
 
@@ -52,3 +52,8 @@ def test_money_does_not_depend_on_the_callers_decimal_context() -> None:
         assert to_nano(Decimal("1234.567890123")) == 1_234_567_890_123
         assert to_usd(1_234_567_890_123) == Decimal("1234.567890123")
         assert price_nano(1_234_567, Decimal("1.234567")) == 1_524_155_678
+
+
+@given(nano=st.integers(min_value=0, max_value=10**21))
+def test_usd_is_written_as_the_decimal_is(nano: int) -> None:
+    assert usd_written(nano) == f"{to_usd(nano):f}"
