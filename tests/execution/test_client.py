@@ -175,7 +175,7 @@ def test_interrupted_call_closes_its_connection(client: OpenAIClient) -> None:
         with pytest.raises(KeyboardInterrupt):
             client.call(at(server), CHAT, timeout_s=30.0)
 
-        assert server.gone.wait(30.0)
+        assert server.gone.wait(10.0)  # well before the call's own deadline
 
 
 def test_interrupt_while_the_call_begins_closes_it_too(client: OpenAIClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_interrupt_while_the_call_begins_closes_it_too(client: OpenAIClient, mon
         with pytest.raises(KeyboardInterrupt):
             client.call(at(server), CHAT, timeout_s=30.0)
 
-        assert server.gone.wait(30.0)
+        assert server.gone.wait(10.0)  # well before the call's own deadline
 
 
 @pytest.mark.parametrize("calling", [call, acall, stream, astream])
