@@ -20,7 +20,7 @@ def choose_fallbacks(lane: Lane, field: Field, position: int, asked: tuple[str, 
     if lane.needs.pin is not None or lane.needs.profile is not None:
         return ()
     limits, providers, ranking = lane.scene.policy.limits, lane.roster.providers, field.ranking.tolist()
-    order = sorted(range(len(ids)), key=lambda index: -ranking[index])
+    order = sorted(range(len(ids)), key=ranking.__getitem__, reverse=True)
     left = [index for index in order if index != position and (fits is None or fits[index])]
     picked = _own_fallback(lane, position, left)
     tried = {providers[index] for index in (position, *picked)}
@@ -28,8 +28,10 @@ def choose_fallbacks(lane: Lane, field: Field, position: int, asked: tuple[str, 
         best = left[0]
         following = best
         if providers[best] in tried:
-            other = next((index for index in left if providers[index] not in tried), best)
-            following = other if ranking[best] - ranking[other] <= limits.fallback_margin else best
+            for index in left:
+                if providers[index] not in tried:
+                    following = index if ranking[best] - ranking[index] <= limits.fallback_margin else best
+                    break
         left.remove(following)
         picked.append(following)
         tried.add(providers[following])
