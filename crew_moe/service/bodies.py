@@ -57,6 +57,12 @@ class Work(BaseModel):
     session_key: Name | None = None
 
 
+def _above(tier: str, *ceilings: str) -> dict[str, Any]:
+    """A request whose wanted tier lies above its ceiling."""
+    told = {"tier": {"const": tier}, "max_tier": {"enum": list(ceilings)}}
+    return {"required": list(told), "properties": told}
+
+
 class RouteRequest(RoutingRequest):
     """A RoutingRequest as it stands in a body, with a text or the type of the task that it would be inferred from.
 
@@ -70,7 +76,8 @@ class RouteRequest(RoutingRequest):
             "anyOf": [
                 {"required": ["task_type"], "properties": {"task_type": {"type": "string"}}},
                 {"required": ["text"], "properties": {"text": {"pattern": r"\w"}}},
-            ]
+            ],
+            "not": {"anyOf": [_above("baseline", "fast"), _above("premium", "fast", "baseline")]},
         },
     )
 
