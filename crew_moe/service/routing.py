@@ -26,7 +26,7 @@ from crew_moe.surface.fault import Fault
 from crew_moe.surface.operations import Operations
 
 JSON: Final = "application/json"
-AT_ONCE: Final = 200  # rows that are decided on the event loop; more of them would keep others waiting
+AT_ONCE: Final = 1_000  # rows that are decided on the event loop; more of them would keep others waiting
 EXPLAIN: Final = b"explain=true"
 NO_SERVICE: Final = Fault(
     code="no_service",

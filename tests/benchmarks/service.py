@@ -40,11 +40,12 @@ def services(*, requests: int, rounds: int, steady: int) -> Iterator[Figure]:
         single, many = json.dumps(ASKED).encode(), json.dumps({"requests": [dict(ASKED)] * BATCH}).encode()
         paths = {"route": single, "noop": single, "noop/bare": single}
         peaks = _rounds(url, headers, {path: (body, requests) for path, body in paths.items()}, rounds)
+        peak = median(peaks["route"])
+        latency = list(_latency(url, headers, single, rate=peak / 2, requests=max(1_000, requests // 2)))
         batches = {path: (many, max(20, requests // BATCH)) for path in ("route/batch", "noop/batch", "noop/echo")}
         bulk = _rounds(url, headers, batches, rounds)
         yield from _throughput(peaks, bulk)
-        peak = median(peaks["route"])
-        yield from _latency(url, headers, single, rate=peak / 2, requests=max(1_000, requests // 2))
+        yield from latency
         yield from _memory(url, headers, single, pid, steady=steady)
 
 
