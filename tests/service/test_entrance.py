@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
 from fastapi import APIRouter, Request, Response
 
@@ -194,3 +195,16 @@ def test_who_tries_credentials_for_long_has_to_wait_and_is_counted(tmp_path: Pat
     assert [answer.status_code for answer in answers] == [401, 401, 429]
     assert int(answers[2].headers["Retry-After"]) in range(1, 61)
     assert [(row["labels"], row["value"]) for row in counted] == [({"limit": "failures"}, 1.0)]
+
+
+def test_clients_of_openai_read_what_the_entrance_says(guarded: Running) -> None:
+    stranger = openai.OpenAI(base_url=f"{guarded.url}/v1", api_key="cmk_aaaaaaaa_wrong", max_retries=0)
+    reader = openai.OpenAI(base_url=f"{guarded.url}/v1", api_key=token(), max_retries=0)
+
+    with stranger, reader:
+        with pytest.raises(openai.AuthenticationError) as refused:
+            stranger.models.list()
+        with pytest.raises(openai.PermissionDeniedError) as lacking:
+            reader.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hi"}])
+
+    assert (refused.value.code, lacking.value.code) == ("credential_invalid", "forbidden")
