@@ -86,9 +86,14 @@ class Hosts:
         if "*" not in self._hosts and host not in self._hosts:
             return Fault(code="wrong_host", status=421, what="this host is not served here", where="host")
         origin = headers.get("origin")
-        if origin is None or origin in self._origins or _name_of(origin.partition("://")[2]) == host:
+        if origin is None or origin in self._origins or _is_of(origin, headers.get("host", "")):
             return None
         return Fault(code="wrong_origin", status=403, what="this origin is not allowed", where="origin")
+
+
+def _is_of(origin: str, host: str) -> bool:
+    """Whether a page comes from the very host and port that it asks; another port may be anybody's."""
+    return origin.partition("://")[2].lower() == host.lower()
 
 
 def _name_of(host: str) -> str:

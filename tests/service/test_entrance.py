@@ -75,6 +75,15 @@ def test_a_foreign_origin_gets_nothing(narrow: Running) -> None:
     assert (answer.status_code, answer.json()["code"]) == (403, "wrong_origin")
 
 
+def test_another_port_of_the_same_machine_is_another_origin(narrow: Running) -> None:
+    own, other = (
+        narrow.client.post(ROUTE, json={"text": "x"}, headers={"Origin": origin})
+        for origin in (narrow.url, "http://127.0.0.1:1")
+    )
+
+    assert (own.status_code, other.status_code) == (200, 403)
+
+
 def test_a_page_of_an_allowed_origin_may_ask_first(narrow: Running) -> None:
     asks = {"Origin": PAGE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
 
