@@ -21,9 +21,6 @@ from tests.crew.guarded import Make, Ruled, calling, ends, lookup, on_duty, scop
 from tests.crew.playing import run
 from tests.waiting import until
 
-# CrewAI writes its executor's state down while a tool's call stands where a text is due, and warns of its own doing.
-pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
-
 LIMIT: Final = "0.05"
 TEAM: Final = 4
 FAULTS: Final = (500, "timeout", "reset", 429, "malformed")
