@@ -5,8 +5,10 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,27 @@ def test_breaker_opened_in_one_process_is_known_to_another_within_250_ms(redis_u
     assert statistics.median(delays) <= EVERYWHERE_S
 
 
+@contextmanager
+def _stalls() -> Iterator[list[float]]:
+    """How late a thread that waits for nothing came round meanwhile: so long this machine did not go on."""
+    gaps, ended = [0.0], threading.Event()
+
+    def look() -> None:
+        last = time.monotonic()
+        while not ended.wait(0.005):
+            now = time.monotonic()
+            gaps.append(now - last)
+            last = now
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield gaps
+    finally:
+        ended.set()
+        thread.join()
+
+
 @OUTAGES
 def test_deciding_goes_on_without_the_server_and_waits_for_nothing(
     mortal_redis: RedisServer, on: Router, sink: Recorder, begin: Step, end: Step
@@ -99,12 +122,13 @@ def test_deciding_goes_on_without_the_server_and_waits_for_nothing(
     begin(mortal_redis)
 
     slowest = 0.0
-    while not _lost(on):
-        began = time.monotonic()
-        assert decided(on).expert_id == second
-        slowest = max(slowest, time.monotonic() - began)
+    with _stalls() as stalls:
+        while not _lost(on):
+            began = time.monotonic()
+            assert decided(on).expert_id == second
+            slowest = max(slowest, time.monotonic() - began)
 
-    assert slowest < WAITED_S
+    assert slowest < WAITED_S + max(stalls)
     assert [name for name, _ in sink.events if name.startswith("state_")] == ["state_lost"]
     end(mortal_redis)
 
