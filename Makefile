@@ -6,6 +6,9 @@ BIN := .venv/bin
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+SPREAD := -n auto --maxprocesses 4 --dist loadfile
+# The tests of the deciding core. To watch its coverage slows everything that runs, so the others run unwatched.
+CORE := $(addprefix tests/,contracts domain router routing state strategies)
 
 # The first interpreter that is new enough, old enough for crewai, and able to make virtual environments.
 FIND_PYTHON := for p in $(PYTHON) python3 python3.11 python3.12 python3.13 python; do \
@@ -48,8 +51,9 @@ run: .venv/.ready-run ## Run the demo crew on simulated providers (RUN_FLAGS="--
 	@$(BIN)/crew-moe run $(RUN_FLAGS)
 
 test: redis .venv/.ready-dev ## Run the tests (needs redis-server); hold the branch coverage of the deciding core
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report= $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(SPREAD) --cov --cov-report= $(PYTEST_FLAGS) $(CORE)
 	$(BIN)/python -m tests.structure.coverage_floor
+	$(BIN)/python -m pytest $(SPREAD) $(PYTEST_FLAGS) $(addprefix --ignore=,$(CORE))
 
 accept: redis .venv/.ready-dev ## Run the longer proofs: crashes, races, clean environments, whole crews
 	$(BIN)/python -m pytest -m accept $(PYTEST_FLAGS)
