@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from crew_moe.domain.complaint import complaint
+from crew_moe.domain.complaint import complaint, told
 from crew_moe.domain.outcome import Feedback, Outcome
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.errors import InvalidRequest
@@ -95,3 +95,26 @@ def test_long_values_are_shortened() -> None:
     error = refusal(RoutingRequest, min_quality="z" * 5_000)
 
     assert len(str(error)) < 150
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    tier: Literal["fast", "premium"]
+    count: int = 0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"tier": "slow"}, ("is not one of the allowed values", ("fast", "premium"))),
+        ({}, ("is required", ())),
+        ({"tier": "fast", "tire": 1}, ("is unknown", ())),
+        ({"tier": "fast", "count": "many"}, ("must be a whole number", ())),
+    ],
+)
+def test_a_problem_is_told_without_its_value(given: dict[str, object], expected: tuple[str, tuple[str, ...]]) -> None:
+    with pytest.raises(ValidationError) as failed:
+        _Told.model_validate(given)
+
+    assert told(dict(failed.value.errors()[0])) == expected
