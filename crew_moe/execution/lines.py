@@ -113,8 +113,12 @@ class Exchange:
         if self._line is None:
             return b""
         piece = await self._line.read()
-        if self._unzip is not None and piece:
-            piece = self._unzip.decompress(piece, self._max_body) or await self._read()
+        while self._unzip is not None and piece:
+            unzipped = self._unzip.decompress(piece, self._max_body + 1)  # one more than allowed, so that it shows
+            if unzipped:
+                piece = unzipped
+                break
+            piece = await self._line.read()
         self._size += len(piece)
         if self._size > self._max_body:
             raise CallFailed(ErrorClass.MALFORMED, f"an answer of more than {self._max_body} bytes")

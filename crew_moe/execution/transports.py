@@ -81,7 +81,7 @@ class Transports:
 class ExtractiveClient:
     """`local/extractive` in this process. Its work is bounded (a tenth of a second), so no deadline is enforced."""
 
-    def call(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:  # noqa: ARG002
+    def call(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> ChatReply:  # noqa: ARG002 - the port's
         """The answer. Raises CallFailed when the library it stands on is not installed."""
         try:
             reply = extractive.reply(

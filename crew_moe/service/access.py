@@ -28,7 +28,7 @@ def needs(scope: AccessScope, *, plain: bool = False) -> Callable[[Call], Call]:
 
     def marked(endpoint: Call) -> Call:
         endpoint.access_scope = scope  # type: ignore[attr-defined]  # functions carry what is put on them
-        endpoint.is_plain = plain  # type: ignore[attr-defined]
+        endpoint.is_plain = plain  # type: ignore[attr-defined]  # as above
         return endpoint
 
     return marked

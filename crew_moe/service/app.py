@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -115,8 +116,8 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        metrics, began, status = self._telemetry.metrics, time.perf_counter(), 500
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        metrics, tracing, began, status = self._telemetry.metrics, self._telemetry.tracing, time.perf_counter(), 500
+        headers = Headers(scope=scope) if tracing.on else NO_HEADERS
 
         async def seen(message: Message) -> None:
             nonlocal status
@@ -125,7 +126,7 @@ class Observed:
             await send(message)
 
         metrics.begun()
-        with self._telemetry.tracing.request(scope["path"], scope["method"], headers) as span:
+        with tracing.request(scope["path"], scope["method"], headers) as span:
             try:
                 await self._app(scope, receive, seen)
             except Exception as error:  # noqa: BLE001 - the edge of the service: one answer, and the place in the log
@@ -139,6 +140,7 @@ class Observed:
                 self._log.emit("request", route=route, method=scope["method"], status=status, ms=ms)
 
 
+NO_HEADERS: Final[Mapping[str, str]] = {}
 UNEXPECTED: Final = Fault(
     code="unexpected", status=500, what="something went wrong here", next_step="tell whoever runs this the request id"
 )

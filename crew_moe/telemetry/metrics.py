@@ -128,7 +128,7 @@ class Metrics:
         family: Family = types.get(metric.kind, core.GaugeMetricFamily)(name, metric.help, labels=metric.labels)
         for reading in readings:
             if reading.name == name:
-                family.add_metric(reading.labels, reading.value)  # type: ignore[attr-defined]
+                family.add_metric(reading.labels, reading.value)  # type: ignore[attr-defined]  # of a subclass
         return family
 
     def _kept(self) -> Iterator[Family]:
@@ -141,7 +141,7 @@ class Metrics:
         for pid in _dead(folder):
             mark_dead(pid)
         registry = self._client.CollectorRegistry()
-        MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]  # not typed there
         return iter(registry.collect())
 
     def _made(self, name: str) -> Any:
@@ -174,7 +174,7 @@ def mark_dead(pid: int) -> None:
     if (folder := metrics_folder()) is not None:
         from prometheus_client.multiprocess import mark_process_dead
 
-        mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+        mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]  # not typed there
 
 
 def _dead(folder: Path) -> set[int]:

@@ -81,7 +81,7 @@ class Tracing:
         return self._tracer is not None
 
     @contextmanager
-    def request(self, path: str, method: str, headers: Mapping[str, str]) -> Iterator[RequestSpan]:  # noqa: ARG002
+    def request(self, path: str, method: str, headers: Mapping[str, str]) -> Iterator[RequestSpan]:  # noqa: ARG002 - as Tracing has it
         """The span of one HTTP request, which goes on with the caller's trace. `headers` by lower-case names; the path
         is not shown, for it may hold whatever somebody asks for.
         """
