@@ -139,6 +139,19 @@ async def test_an_answer_that_is_too_long_is_malformed() -> None:
     lines.close()
 
 
+@pytest.mark.parametrize("size", [100, 101, 5_000])
+async def test_a_packed_answer_is_measured_unpacked(size: int) -> None:
+    lines, packed = Lines(max_body=100), gzip.compress(b" " * size)
+    with raw(answer(packed, headers="Content-Encoding: gzip\r\n")) as server:
+        exchange = lines.exchange(server.url, headers={}, content=b"{}", deadline=float("inf"))
+        if size <= 100:
+            assert await exchange.fetch() == b" " * size
+        else:
+            with pytest.raises(CallFailed, match="more than 100 bytes"):
+                await exchange.fetch()
+    lines.close()
+
+
 async def test_a_proxy_of_the_environment_is_left_to_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     assert not Lines.serves()
