@@ -6,18 +6,21 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from fastmcp.server.auth import AccessToken
 
 from crew_moe.auth.authenticator import Authenticator
-from crew_moe.auth.caller import ALL_SCOPES, AccessScope
+from crew_moe.auth.caller import ALL_SCOPES, LOCAL, AccessScope
 from crew_moe.domain.host_rules import LOOPBACK
 from crew_moe.domain.service import Registration
 from crew_moe.router import Router
 from crew_moe.settings import Settings
 from crew_moe.telemetry.events import Recorder
+from mcp_server.auth import caller_in
 from mcp_server.server import RouterServer
 from mcp_server.tools import TOOLS
 from tests.auth.issuing import (
@@ -229,3 +232,11 @@ def test_reading_needs_its_scope_too(front_door: Door, scope: AccessScope) -> No
     assert '"prompts":[]' in listed[1]
     assert "error" in read
     assert "anthropic" not in read
+
+
+def test_a_token_that_our_verifier_did_not_accept_is_nobodys() -> None:
+    strange = SimpleNamespace(access_token=AccessToken(token="", client_id="x", scopes=[], claims={}))
+
+    with pytest.raises(KeyError):
+        caller_in({"user": strange})
+    assert caller_in({}) is LOCAL
