@@ -19,6 +19,7 @@
      +- CrewFailed              a crew ended by an error that is not the router's: a guardrail, a tool (exit code 1)
      +- CrewCancelled        whoever started a crew's run had it stopped (exit code 1)
      +- ScreeningFailed         a detector broke; what it should have looked at goes nowhere
+     +- HostFailed              a hosted expert could not do what it was asked; carries the trouble
      +- StateError              the state store can't be used
      +- SimulationError         the simulated providers could not start
 
@@ -196,6 +197,18 @@ class ScreeningFailed(CrewMoEError):
         self.concern = concern
         self.version = version
         super().__init__(f"screening for {concern} failed ({version}): {type(cause).__name__}")
+
+
+class HostFailed(CrewMoEError):
+    """A hosted expert gave no answer. `trouble` (a domain.local_work.Trouble) says why, `what` tells it in words that
+    hold nothing of the text that was given, and `next_steps` is what may be done about it.
+    """
+
+    def __init__(self, trouble: Any, what: str, *, next_steps: Iterable[str] = ()) -> None:
+        self.trouble = trouble
+        self.what = what
+        self.next_steps = tuple(next_steps)
+        super().__init__(f"{trouble}: {what}")
 
 
 class StateError(CrewMoEError):

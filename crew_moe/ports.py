@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from random import Random
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from crew_moe.domain.approval import Approval
 from crew_moe.domain.budget import (
@@ -27,6 +27,7 @@ from crew_moe.domain.expert import Expert
 from crew_moe.domain.features import Features
 from crew_moe.domain.feed import Cursor, Delivery, Ended, FeedEvent
 from crew_moe.domain.happening import Happening
+from crew_moe.domain.local_work import HostHealth
 from crew_moe.domain.meter import Busy, Demand, MeterStatus, Passage, Told
 from crew_moe.domain.outcome import Sample
 from crew_moe.domain.policy import Policy
@@ -34,6 +35,11 @@ from crew_moe.domain.screening import Concern, Finding, Language
 from crew_moe.domain.service import Service
 from crew_moe.domain.snapshot import Breaker, Performance, Pin
 from crew_moe.domain.usage import Usage
+from crew_moe.errors import HostFailed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Clock(Protocol):
@@ -374,6 +380,68 @@ class LLMClient(Protocol):
     def astream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> AsyncIterator[ChatChunk]: ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One text for one hosted expert; `chat` is the whole chat where the text is its last message."""
+
+    text: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    max_output_tokens: int | None = None
+    chat: ChatRequest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a hosted expert made of one text; `reply` where it answered a chat."""
+
+    text: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    finish_reason: str = "stop"
+    reply: ChatReply | None = None
+
+
+class Host(Protocol):
+    """One self-hosted expert: a model and how it is asked. Blocking; called from threads, and never before `load`.
+
+    Calls of one host come one after another unless it says that it is `concurrent`. Whatever goes wrong is raised as
+    HostFailed, or stands in the list of answers in the place of the one that it concerns.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """Changes with the weights and with everything else that an answer depends on; "" before `load`."""
+
+    @property
+    def takes_chats(self) -> bool:
+        """Whether it answers a whole chat, with tools and response formats, and not only a text."""
+
+    @property
+    def concurrent(self) -> int:
+        """How many calls it takes at once."""
+
+    def load(self) -> None:
+        """Get ready; idempotent. Raises HostFailed."""
+
+    def process(self, works: Sequence[Work]) -> Sequence[Made | HostFailed]:
+        """An answer for each, in their order. Raises HostFailed where none of them can be done."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One row for each text, of length 1: (texts, dimensions). Raises HostFailed."""
+
+    def stream(self, work: Work) -> Iterator[str]:
+        """The answer in pieces as it is made. Raises HostFailed."""
+
+    def health(self) -> HostHealth:
+        """How it is, without loading anything; never raises."""
+
+    def unload(self) -> None:
+        """Give the memory back; idempotent. A later `load` makes it ready again."""
 
 
 class Detector(Protocol):

@@ -13,6 +13,7 @@ from crew_moe.cli import (
     experts,
     init,
     keys,
+    local,
     mcp,
     pins,
     plan,
@@ -48,6 +49,7 @@ for module in (
     safety,
     serve,
     mcp,
+    local,
     init,
     doctor,
 ):

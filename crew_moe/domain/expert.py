@@ -80,11 +80,14 @@ class Parameter(Word):
 
 
 class Transport(Word):
-    """How an expert is reached: over OpenAI's chat API, by the crew framework's own class, or in this process."""
+    """How an expert is reached: over OpenAI's chat API, by the crew framework's own class, or in this process (by the
+    extractive expert, or by the local gate).
+    """
 
     OPENAI = "openai"
     NATIVE = "native"
     EXTRACTIVE = "extractive"
+    HOSTED = "hosted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

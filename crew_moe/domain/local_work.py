@@ -1,0 +1,126 @@
+"""What is asked of the local gate, and what it answers: the values between its parts and its surfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from crew_moe.domain.expert import Tier
+from crew_moe.domain.word import Word
+
+
+class LocalTask(Word):
+    """What is to be done with a text (seed 003)."""
+
+    PROCESS = "process"
+    EMBED = "embed"
+
+
+class Trouble(Word):
+    """Why a hosted expert, or the gate, did not answer."""
+
+    INVALID_INPUT = "invalid_input"
+    INPUT_TOO_LONG = "input_too_long"
+    UNKNOWN_EXPERT = "unknown_expert"
+    NOT_CAPABLE = "not_capable"
+    MISSING_EXTRA = "missing_extra"
+    MISSING_WEIGHTS = "missing_weights"
+    BAD_WEIGHTS = "bad_weights"
+    OUT_OF_MEMORY = "out_of_memory"
+    MODEL_FAILED = "model_failed"
+    UNAVAILABLE = "unavailable"
+    OVERLOADED = "overloaded"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether another expert might well do it: nothing was wrong with what was asked."""
+        return self not in _ASKED_WRONGLY
+
+
+_ASKED_WRONGLY: Final = frozenset(
+    {Trouble.INVALID_INPUT, Trouble.INPUT_TOO_LONG, Trouble.UNKNOWN_EXPERT, Trouble.NOT_CAPABLE, Trouble.CANCELLED}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRefusal:
+    """No answer: why, in words without the text that was given, and what may be done about it."""
+
+    trouble: Trouble
+    what: str
+    next_steps: tuple[str, ...] = ()
+    expert: str | None = None
+    allowed: tuple[str, ...] = ()
+    retry_after_s: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processed:
+    """An answer. `result` is a text, or the embedding of it; `confidence` is the gate's, 1.0 where the caller chose.
+
+    `input_features` are those the gate looks at, by name. `cached`: nothing was computed for it.
+    """
+
+    result: str | tuple[float, ...]
+    expert_used: str
+    confidence: float
+    processing_time_s: float
+    input_features: Mapping[str, float] = field(default_factory=dict)
+    model_version: str = ""
+    finish_reason: str = "stop"
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached: bool = False
+    reply: Any = None
+
+    @property
+    def ok(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request of the local gate. `expert` None: the gate chooses. `options` are the host's own words.
+
+    `tier` decides who waits for whom; `timeout_s` is for all of it, waiting included (None: the plan's).
+    `chat` is the whole chat (ports.ChatRequest) where the text is one of its messages.
+    """
+
+    text: str
+    expert: str | None = None
+    task: LocalTask = LocalTask.PROCESS
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tier: Tier = Tier.BASELINE
+    timeout_s: float | None = None
+    chat: Any = None
+
+
+class Loaded(Word):
+    """Where a hosted expert's model is."""
+
+    COLD = "cold"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostHealth:
+    """How one hosted expert is. `queue` is what waits in its own server (None: it does not tell)."""
+
+    name: str
+    state: Loaded
+    version: str = ""
+    device: str = ""
+    memory_bytes: int = 0
+    queue: int | None = None
+    models: tuple[str, ...] = ()
+    trouble: Trouble | None = None
+    what: str = ""
