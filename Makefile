@@ -6,6 +6,8 @@ BIN := .venv/bin
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+# Without `local` (torch: gigabytes, where no build for the CPU is to be had) or `ray`, their tests are skipped.
+EXTRAS ?= crew,mcp,service,otel,prices,redis,policy,pii,lang,learn,discord,local,ray,dev
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
 # The tests of the deciding core. To watch its coverage slows everything that runs, so the others run unwatched.
 CORE := $(addprefix tests/,contracts domain router routing state strategies)
@@ -38,7 +40,7 @@ help: ## Show this list
 .venv/.ready-dev: pyproject.toml constraints.txt
 	$(make_venv)
 	@echo "Installing crew-moe with its development tools (a few minutes the first time) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[crew,mcp,service,otel,prices,redis,policy,pii,lang,learn,discord,dev]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch .venv/.ready-run $@
 
 redis:
