@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.word import Word
@@ -65,7 +65,9 @@ class LocalRefusal:
 class Processed:
     """An answer. `result` is a text, or the embedding of it; `confidence` is the gate's, 1.0 where the caller chose.
 
-    `input_features` are those the gate looks at, by name. `cached`: nothing was computed for it.
+    `input_features` are those the gate looks at, by name. `cached`: nothing was computed for it; it was made for a text
+    whose embedding is this near (`similarity`, a cosine; 1.0: the very text). `tried` are the experts that were asked
+    before `expert_used`, and why each did not answer. `profile` is "light" where load made it cheaper than asked.
     """
 
     result: str | tuple[float, ...]
@@ -78,6 +80,9 @@ class Processed:
     input_tokens: int = 0
     output_tokens: int = 0
     cached: bool = False
+    similarity: float = 1.0
+    tried: tuple[tuple[str, Trouble], ...] = ()
+    profile: Literal["full", "light"] = "full"
     reply: Any = None
 
     @property
@@ -90,7 +95,8 @@ class Asked:
     """One request of the local gate. `expert` None: the gate chooses. `options` are the host's own words.
 
     `tier` decides who waits for whom; `timeout_s` is for all of it, waiting included (None: the plan's).
-    `chat` is the whole chat (ports.ChatRequest) where the text is one of its messages.
+    `chat` is the whole chat (ports.ChatRequest) where the text is one of its messages. Under load an answer may be made
+    by another expert or cheaper than asked, unless it is not `flexible`.
     """
 
     text: str
@@ -100,6 +106,7 @@ class Asked:
     tier: Tier = Tier.BASELINE
     timeout_s: float | None = None
     chat: Any = None
+    flexible: bool = True
 
 
 class Loaded(Word):
@@ -124,3 +131,17 @@ class HostHealth:
     models: tuple[str, ...] = ()
     trouble: Trouble | None = None
     what: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalHealth:
+    """How the local gate is. `queues` is how many calls wait for each expert in this process, `waits_s` how long a new
+    one would; `gate` is what the gating network tells of itself.
+    """
+
+    hosts: Mapping[str, HostHealth]
+    device: str = "cpu"
+    queues: Mapping[str, int] = field(default_factory=dict)
+    waits_s: Mapping[str, float] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
+    closed: bool = False
