@@ -201,13 +201,17 @@ class ScreeningFailed(CrewMoEError):
 
 class HostFailed(CrewMoEError):
     """A hosted expert gave no answer. `trouble` (a domain.local_work.Trouble) says why, `what` tells it in words that
-    hold nothing of the text that was given, and `next_steps` is what may be done about it.
+    hold nothing of the text that was given, and `next_steps` is what may be done about it. `retry_after_s` is what a
+    server asked for that has too much to do.
     """
 
-    def __init__(self, trouble: Any, what: str, *, next_steps: Iterable[str] = ()) -> None:
+    def __init__(
+        self, trouble: Any, what: str, *, next_steps: Iterable[str] = (), retry_after_s: float | None = None
+    ) -> None:
         self.trouble = trouble
         self.what = what
         self.next_steps = tuple(next_steps)
+        self.retry_after_s = retry_after_s
         super().__init__(f"{trouble}: {what}")
 
 

@@ -126,9 +126,12 @@ _TRACES: Final = ("SDK_DISABLED", "TRACES_EXPORTER", "EXPORTER_OTLP_ENDPOINT", "
 
 def api_key(expert: Expert) -> str | None:
     """The expert's key from its environment variable; None when it is unset or blank."""
-    if expert.api_key_env is None:
-        return None
-    return os.environ.get(expert.api_key_env, "").strip() or None
+    return key_in(expert.api_key_env)
+
+
+def key_in(variable: str | None) -> str | None:
+    """The key that this variable holds; None where none is named, and where it is unset or blank."""
+    return None if variable is None else os.environ.get(variable, "").strip() or None
 
 
 def base_url(expert: Expert) -> str | None:
