@@ -33,6 +33,7 @@ class Settings(BaseModel):
     log_format: Literal["console", "json"] = "console"
     log_key: str = ""
     service_hosts: str = ""
+    models: Path = Path(".crew_moe/models")
     jwt_issuer: str = ""
     jwt_audience: str = ""
     jwt_keys: str = ""
