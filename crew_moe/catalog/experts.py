@@ -6,7 +6,6 @@ from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from crew_moe.catalog.expert_schema import (
     DetailsEntry,
@@ -21,6 +20,7 @@ from crew_moe.catalog.expert_schema import (
 from crew_moe.catalog.live_prices import has_live_prices, with_live_prices
 from crew_moe.catalog.locate import layers
 from crew_moe.catalog.parse import parse_layers
+from crew_moe.domain.address import is_web_address
 from crew_moe.domain.expert import Expert, Transport
 from crew_moe.domain.meter import RateLimits
 from crew_moe.domain.price import Details, PriceList, Rates, Step, Tariff
@@ -133,16 +133,8 @@ def _check_urls(experts: dict[str, Expert], file: str) -> None:
         key = f"experts.{expert.expert_id}.base_url"
         if expert.transport is Transport.OPENAI and not (expert.base_url or expert.base_url_env):
             raise ConfigError("an expert reached over HTTP needs a base_url or a base_url_env", file=file, key=key)
-        if expert.base_url and not _is_web_address(expert.base_url):  # not shown: it may hold a password
+        if expert.base_url and not is_web_address(expert.base_url):  # not shown: it may hold a password
             raise ConfigError("is no address that begins with http:// or https://", file=file, key=key)
-
-
-def _is_web_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _check_fallbacks(experts: dict[str, Expert], file: str) -> None:

@@ -1,4 +1,5 @@
-"""JSON Schemas of everything that people write by hand, for editors: experts.yaml, policy.yaml, `routing:` blocks.
+"""JSON Schemas of everything that people write by hand, for editors: experts.yaml, policy.yaml, local.yaml,
+`routing:` blocks.
 
 `python -m crew_moe.cli.schemas` writes those in agents_config/schemas anew; with `--check` it writes nothing and fails
 when one is not current.
@@ -15,6 +16,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from crew_moe.catalog.expert_schema import ExpertsFile
+from crew_moe.catalog.local_schema import LocalFile
 from crew_moe.catalog.locate import packaged_config
 from crew_moe.catalog.schema import PolicyFile
 from crew_moe.crew.config import routing_schema
@@ -30,6 +32,7 @@ def schemas() -> dict[str, str]:
     documents = {
         "experts": _layered(ExpertsFile, "crew-moe catalogue"),
         "policy": _with_gate(_layered(PolicyFile, "crew-moe policy")),
+        "local": _layered(LocalFile, "crew-moe local gate"),
         "routing": routing_schema(),
     }
     return {f"{name}.schema.json": json.dumps(document, indent=2) + "\n" for name, document in documents.items()}

@@ -1,9 +1,10 @@
-"""Where remote experts are reached, when that is not where the catalogue says."""
+"""Where remote experts are reached, when that is not where the catalogue says; and what an address is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Self
+from urllib.parse import urlsplit
 
 
 class BaseUrl(str):
@@ -32,3 +33,12 @@ class BaseUrl(str):
     def of(self, provider: str) -> str | None:
         """The address of a provider; None where there is none for it."""
         return self.by_provider.get(provider) or str(self) or None
+
+
+def is_web_address(url: str) -> bool:
+    """Whether it begins with http:// or https:// and names a host."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

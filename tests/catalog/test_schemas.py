@@ -13,7 +13,7 @@ from crew_moe.catalog import packaged_config
 from crew_moe.cli.schemas import main, schemas, stale, write_schemas
 from crew_moe.documents import read_mapping
 
-FILES = ("experts", "policy")
+FILES = ("experts", "local", "policy")
 
 
 def validator(name: str) -> Draft202012Validator:
@@ -49,6 +49,8 @@ def test_the_packaged_file_is_valid(name: str) -> None:
         ("policy", {"weights": {"qualty": 1}}),
         ("policy", {"tasks": {"code_gen": {}}}),
         ("policy", {"rules": [{"name": "all"}]}),
+        ("local", {"experts": {"byt5": {"kind": "byt6"}}}),
+        ("local", {"batch": {"size": 1}}),
         ("routing", {"task_typ": "testing"}),
         ("routing", {"parallel": "aut"}),
         ("routing", {"budget_usd": -1}),
@@ -72,7 +74,7 @@ def test_what_a_project_writes_is_valid(name: str, document: Any) -> None:
 
 
 def test_writing_touches_only_what_changed(tmp_path: Path) -> None:
-    assert len(write_schemas(tmp_path / "new")) == 3
+    assert len(write_schemas(tmp_path / "new")) == 4
     (tmp_path / "new" / "policy.schema.json").write_text("{}")
 
     assert [path.name for path in write_schemas(tmp_path / "new")] == ["policy.schema.json"]
