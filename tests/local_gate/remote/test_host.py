@@ -1,0 +1,208 @@
+"""Models of servers elsewhere, asked over real HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from crew_moe.domain.hosting import HostKind, HostSpec
+from crew_moe.domain.local_work import Trouble
+from crew_moe.errors import HostFailed
+from crew_moe.local_gate.remote import open_remote
+from crew_moe.local_gate.remote.server import MAX_BODY
+from crew_moe.ports import ChatRequest, Host, Made, Work
+from tests.local_gate.remote.servers import MAX_CHARS, ROUTES, Played, playing
+
+KINDS = sorted(ROUTES)
+CHAT = "/v1/chat/completions"
+TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+
+
+@pytest.fixture
+def played() -> Iterator[Played]:
+    with playing(HostKind.VLLM) as played:
+        yield played
+
+
+def opened(played: Played, **told: object) -> Host:
+    """A host of that server, loaded."""
+    values = {"name": "far", "kind": played.kind, "base_url": played.url, "model": "tiny", **told}
+    host = open_remote(HostSpec(**values))  # type: ignore[arg-type]  # checked by what the tests expect
+    host.load()
+    return host
+
+
+def one(host: Host, text: str = "hello", **told: object) -> Made | HostFailed:
+    (answer,) = host.process([Work(text=text, **told)])  # type: ignore[arg-type]  # as above
+    return answer
+
+
+def failure(answer: Made | HostFailed) -> HostFailed:
+    assert isinstance(answer, HostFailed)
+    return answer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_becomes_one_message_of_the_user(kind: HostKind) -> None:
+    with playing(kind) as played:
+        answer = one(opened(played), "hello")
+
+    assert answer == Made(text="HELLO", input_tokens=5, output_tokens=3)
+    assert played.asked(CHAT)[0]["messages"] == [{"role": "user", "content": "hello"}]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_chat_goes_and_comes_with_its_tool_calls(kind: HostKind) -> None:
+    chat = ChatRequest(
+        messages=[{"role": "system", "content": "be brief"}, {"role": "user", "content": "where?"}],
+        tools=[TOOL],
+        tool_choice="auto",
+        temperature=0.0,
+        response_format={"type": "json_object"},
+        stop=["END"],
+    )
+    with playing(kind) as played:
+        answer = one(opened(played), "where?", chat=chat)
+    body = played.asked(CHAT)[0]
+
+    assert (body["tools"], body["tool_choice"], body["temperature"]) == ([TOOL], "auto", 0.0)
+    assert (body["stop"], body["response_format"], len(body["messages"])) == (["END"], {"type": "json_object"}, 2)
+    assert isinstance(answer, Made)
+    assert answer.reply is not None
+    called = {"name": "find", "arguments": json.dumps({"q": "where?"})}
+    assert answer.reply.tool_calls == ({"id": "call00000", "type": "function", "function": called},)
+
+
+def test_options_go_along_and_never_replace_what_is_asked(played: Played) -> None:
+    host = opened(played, options={"temperature": 0.5, "top_p": 0.9, "timeout_s": 9}, max_output_tokens=77)
+    one(host, options={"temperature": 0.1, "model": "other", "messages": [], "stream": True})
+    body = played.asked(CHAT)[0]
+
+    assert (body["temperature"], body["top_p"], body["max_tokens"]) == (0.1, 0.9, 77)
+    assert (body["model"], body["stream"], "timeout_s" in body) == ("tiny", False, False)
+
+
+def test_several_works_are_answered_in_their_order(played: Played) -> None:
+    answers = opened(played).process([Work(text=text) for text in ("a", "b" * (MAX_CHARS + 1), "c")])
+
+    assert [getattr(answer, "text", None) for answer in answers] == ["A", None, "C"]
+
+
+def test_calls_run_side_by_side_over_one_host(played: Played) -> None:
+    host = opened(played)
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda n: one(host, f"n{n}"), range(40)))
+
+    assert [answer.text for answer in answers if isinstance(answer, Made)] == [f"N{n}" for n in range(40)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not HostKind.TGI])
+def test_embeddings_have_length_one_and_the_order_of_the_texts(kind: HostKind) -> None:
+    with playing(kind) as played:
+        rows = opened(played).embed(["aab", "c"])
+
+    assert rows.dtype == np.float32
+    assert np.allclose(rows, np.array([[2 / 5**0.5, 1 / 5**0.5, 0], [0, 0, 1]]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "embeds"), [(HostKind.TGI, True), (HostKind.LLAMACPP, False)])
+def test_server_without_embeddings_is_not_capable(kind: HostKind, embeds: bool) -> None:
+    with playing(kind, embeds=embeds) as played, pytest.raises(HostFailed) as caught:
+        opened(played).embed(["a"])
+
+    assert caught.value.trouble is Trouble.NOT_CAPABLE
+
+
+@pytest.mark.parametrize("rows", ["[]", "[[1, 2], [3]]", '[["a"]]', "[[0.0, 0.0]]", "[[NaN, 1]]", "7"])
+def test_embeddings_that_are_none_are_a_failure_of_the_model(rows: str) -> None:
+    with playing(HostKind.OLLAMA) as played:
+        played.faults["/api/embed"] = (200, f'{{"embeddings": {rows}}}'.encode(), {})
+        with pytest.raises(HostFailed) as caught:
+            opened(played).embed(["a"])
+
+    assert caught.value.trouble is Trouble.MODEL_FAILED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_model_that_is_not_there_is_told_with_those_that_are(kind: HostKind) -> None:
+    with playing(kind) as played, pytest.raises(HostFailed, match="no model 'huge'; it has: tiny") as caught:
+        opened(played, model="huge")
+
+    assert caught.value.trouble is Trouble.MISSING_WEIGHTS
+
+
+def test_model_that_went_away_is_told_with_what_came(played: Played) -> None:
+    host = opened(played)
+    played.models[:] = ["newer"]
+
+    assert failure(one(host)).trouble is Trouble.MISSING_WEIGHTS
+    assert "no model 'tiny'; it has: newer" in failure(one(host)).what
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_model_of_a_server_needs_no_name(kind: HostKind) -> None:
+    with playing(kind) as played:
+        assert isinstance(one(opened(played, model=None)), Made)
+
+
+def test_one_of_several_models_must_be_named(played: Played) -> None:
+    played.models.append("large")
+
+    with pytest.raises(HostFailed, match="has 2 models, and none is named; it has: large, tiny"):
+        opened(played, model=None)
+
+
+@pytest.mark.parametrize("kind", [HostKind.OLLAMA, HostKind.SGLANG, HostKind.TGI])
+def test_version_changes_with_the_weights(kind: HostKind) -> None:
+    with playing(kind) as played:
+        host = opened(played)
+        before, played.digest = host.version, "0f00ba12"
+        same = host.version
+        host.health()
+
+    assert (same == before, host.version == before, before.startswith(f"{kind}:tiny@")) == (True, False, True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_version_stays_while_nothing_changes(kind: HostKind) -> None:
+    with playing(kind) as played:
+        first, second = opened(played), opened(played)
+
+    assert first.version == second.version
+
+
+def test_address_may_end_in_v1(played: Played) -> None:
+    assert isinstance(one(opened(played, base_url=f"{played.url}/v1/")), Made)
+
+
+def test_unloaded_host_can_be_loaded_again(played: Played) -> None:
+    host = opened(played)
+    host.unload()
+    host.unload()
+    host.load()
+
+    assert isinstance(one(host), Made)
+
+
+def test_text_in_no_unicode_is_sent_as_well_as_may_be(played: Played) -> None:
+    answer = one(opened(played), "a\x00b\ud800c")
+
+    assert isinstance(answer, Made)
+    assert answer.text == "A\x00B?C"
+
+
+def test_answer_without_end_is_cut_at_the_limit(played: Played) -> None:
+    host = opened(played)
+    played.faults[CHAT] = (200, b" " * (MAX_BODY + 1), {})
+
+    assert failure(one(host)).trouble is Trouble.MODEL_FAILED
+
+
+@pytest.mark.parametrize("value", [0, -1, "soon", True, float("inf")])
+def test_timeout_that_is_none_is_refused(played: Played, value: object) -> None:
+    with pytest.raises(HostFailed, match="timeout_s"):
+        opened(played, options={"timeout_s": value})
