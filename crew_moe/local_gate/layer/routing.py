@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from crew_moe.errors import InvalidInput
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
@@ -34,7 +36,7 @@ class Routes:
     choices: Choices
     capacity: Tensor | None  # (G,) int64: most tokens an expert takes of each group; None for no limit
     sequences: int  # T is sequences x length, one sequence after the other
-    k: int  # most experts a token was to have
+    k: int  # most experts a token was to have in this pass
     overflowed: int = 0  # choices that met a full expert
     residual: bool = False  # live tokens without an expert pass through unchanged
 
@@ -61,6 +63,11 @@ class Routes:
 class TokenRouter(Protocol):
     """Assigns tokens to FFN experts."""
 
+    @property
+    def k(self) -> int:
+        """Most experts of a token, or their mean where experts choose."""
+        ...
+
     def __call__(
         self,
         logits: Tensor,
@@ -81,3 +88,19 @@ class TokenRouter(Protocol):
 def softmax(logits: Tensor) -> Tensor:
     """Over the experts, in float32 at least: bfloat16 can't tell near experts apart (Fedus et al. 2021, 2.4)."""
     return torch.softmax(logits, dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def live_tokens(logits: Tensor, live: Tensor | None, *, groups: int) -> Tensor:
+    """(G,) int64: how many of the tokens of each group are not padding."""
+    if live is None:
+        return torch.full((groups,), len(logits) // groups, device=logits.device)
+    return live.view(groups, -1).sum(dim=-1)
+
+
+def most_choices(own: int, asked: int | None, logits: Tensor) -> int:
+    """A router's own k, less where a call asks for less or there are fewer experts. Raises InvalidInput below 1."""
+    k = min(own, logits.shape[1]) if asked is None else min(own, asked, logits.shape[1])
+    if k < 1:
+        what = f"{k} experts per token"
+        raise InvalidInput(what, where="k", allowed=("1 and above",))
+    return k

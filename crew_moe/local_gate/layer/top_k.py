@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from crew_moe.local_gate.layer.routing import Choices, Routes, softmax
+from crew_moe.local_gate.layer.capacity import Capacity
+from crew_moe.local_gate.layer.carrying import Ballot, carry
+from crew_moe.local_gate.layer.routing import Routes, most_choices
+from crew_moe.local_gate.layer.weighting import Weighting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopK:
-    """The k FFN experts with the highest logits, weighted by their probabilities over all or over the chosen ones.
+    """The k FFN experts with the highest logits. As it stands it is Mixtral's: softmax over the chosen, no capacity.
 
-    Shazeer, N. et al.: Outrageously Large Neural Networks, 2017 (arXiv:1701.06538); Jiang, A. et al.: Mixtral of
-    Experts, 2024 (arXiv:2401.04088).
+    Shazeer, N. et al.: Outrageously Large Neural Networks, 2017 (arXiv:1701.06538); Lepikhin, D. et al.: GShard, 2020
+    (arXiv:2006.16668); Jiang, A. et al.: Mixtral of Experts, 2024 (arXiv:2401.04088).
+
+    >>> import torch
+    >>> routes = TopK(k=2)(torch.tensor([[0.0, 2.0, 1.0]]))
+    >>> routes.expert.tolist(), [round(weight, 3) for weight in routes.weight.tolist()]
+    ([1, 2], [0.731, 0.269])
     """
 
     k: int = 2
-    renormalise: bool = True
+    weighting: Weighting = Weighting.OVER_CHOSEN
+    capacity: Capacity | None = None
 
     def __call__(
         self,
@@ -30,27 +38,8 @@ class TopK:
         sequences: int = 1,
         k: int | None = None,
     ) -> Routes:
-        k = min(self.k if k is None else k, self.k, logits.shape[1])
-        probabilities = softmax(logits)
-        chosen = (logits if selection is None else selection).topk(k, dim=-1).indices  # (T, k)
-        weight = probabilities.gather(1, chosen)
-        if self.renormalise:
-            weight = weight / weight.sum(dim=-1, keepdim=True)
-        token = torch.arange(len(chosen), device=chosen.device).unsqueeze(1).expand_as(chosen).reshape(-1)
-        rank = torch.arange(k, device=chosen.device).expand_as(chosen).reshape(-1)
-        choices = Choices(expert=chosen.reshape(-1), token=token, rank=rank)
-        kept = torch.ones_like(token, dtype=torch.bool) if live is None else live[token]
-        if live is not None:
-            choices = Choices(expert=choices.expert[kept], token=token[kept], rank=rank[kept])
-        return Routes(
-            expert=choices.expert,
-            token=choices.token,
-            weight=weight.reshape(-1) if live is None else weight.reshape(-1)[kept],
-            logits=logits,
-            probabilities=probabilities,
-            live=live,
-            choices=choices,
-            capacity=None,
-            sequences=sequences,
-            k=k,
-        )
+        scores = logits if selection is None else selection
+        chosen = scores.topk(most_choices(self.k, k, logits), dim=-1).indices  # (T, k)
+        wanted = None if live is None else live.unsqueeze(-1).expand_as(chosen)
+        ballot = Ballot(logits=logits, scores=scores, chosen=chosen, wanted=wanted, live=live, sequences=sequences)
+        return carry(ballot, capacity=self.capacity, weighting=self.weighting)
