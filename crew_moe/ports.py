@@ -384,12 +384,17 @@ class LLMClient(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One text for one hosted expert; `chat` is the whole chat where the text is its last message."""
+    """One text for one hosted expert; `chat` is the whole chat where the text is its last message.
+
+    `gone` tells whether nobody waits for the answer any more: a host may ask it between tokens, and give up
+    (Trouble.CANCELLED) when it does.
+    """
 
     text: str
     options: Mapping[str, Any] = field(default_factory=dict)
     max_output_tokens: int | None = None
     chat: ChatRequest | None = None
+    gone: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
