@@ -1,0 +1,159 @@
+"""One hosted expert as the engine sees it: its line, its threads, and what its model last told of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crew_moe.domain.hosting import BatchSpec, HostSpec
+from crew_moe.domain.local_work import HostHealth, LocalTask, Trouble
+from crew_moe.errors import HostFailed
+from crew_moe.local_gate.batching import Batcher
+from crew_moe.local_gate.pipe import Pipe
+from crew_moe.local_gate.workers import Workers
+from crew_moe.ports import Clock, Host, Made, Work
+
+STREAM: Final = "stream"
+WARM: Final = "warm"
+DOWN: Final = frozenset({Trouble.MISSING_EXTRA, Trouble.MISSING_WEIGHTS, Trouble.BAD_WEIGHTS})
+"""What keeps an expert from being chosen; it does not pass by itself."""
+DOWN_S: Final = 30.0
+"""After so long it may be chosen once more: somebody may have brought the weights."""
+
+
+class Pool(Protocol):
+    """The hosts, loaded as they are needed. Blocking."""
+
+    def use(self, name: str) -> AbstractContextManager[Host]:
+        """A loaded host, for as long as it is used. Raises HostFailed."""
+
+    def health(self) -> Mapping[str, HostHealth]: ...
+
+    def reload(self, name: str) -> None:
+        """Load it anew beside the old one, and swap. Raises HostFailed, and the old one stays."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one call has computed; `pipe` takes the pieces of a stream."""
+
+    work: Work
+    pipe: Pipe | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of a job: `made`, or the text's embedding; `version` is of the model that did it."""
+
+    version: str
+    made: Made | None = None
+    vector: NDArray[np.float32] | None = None
+
+
+class Lane:
+    """One hosted expert. Lives on the engine's loop; `_run` and `_use` are called in its threads."""
+
+    def __init__(
+        self, spec: HostSpec, pool: Pool, *, batch: BatchSpec, clock: Clock, tell: Callable[..., None]
+    ) -> None:
+        self.spec = spec
+        self.version = ""
+        """Of the model that answered last; "" before, and after a reload."""
+        self.takes_chats: bool | None = None
+        self._pool = pool
+        self._clock = clock
+        self._tell = tell
+        self._loads = 0
+        self._down_until = float("-inf")
+        self.workers = Workers(f"local-{spec.name}")
+        self.batcher: Batcher[Host, Job, Answer] = Batcher(
+            spec.name, self._use, self._run, spec=batch, clock=clock, workers=self.workers
+        )
+
+    @property
+    def down(self) -> bool:
+        """Whether it lately could not be loaded at all."""
+        return self._clock.monotonic() < self._down_until
+
+    def reload(self) -> None:
+        """In a thread. Raises HostFailed, and everything is as before."""
+        self._pool.reload(self.spec.name)
+        self._loads += 1
+        self.version = ""
+        self._down_until = float("-inf")
+
+    @contextmanager
+    def _use(self) -> Iterator[Host]:
+        loads = self._loads
+        with ExitStack() as using:
+            try:
+                host = using.enter_context(self._pool.use(self.spec.name))
+            except HostFailed as error:
+                if error.trouble in DOWN:
+                    self._down_until = self._clock.monotonic() + DOWN_S
+                self._tell("local_failed", expert=self.spec.name, trouble=str(error.trouble), what=error.what)
+                raise
+            self._met(host, loads)
+            yield host
+
+    def _met(self, host: Host, loads: int) -> None:
+        """Remember what it tells of itself, unless it was reloaded meanwhile."""
+        self.takes_chats = host.takes_chats
+        self.batcher.places = max(1, host.concurrent)
+        self._down_until = float("-inf")
+        if loads == self._loads and self.version != host.version:
+            self._tell("local_loaded", expert=self.spec.name, version=host.version)
+            self.version = host.version
+
+    def _run(self, host: Host, kind: str, jobs: Sequence[Job]) -> Sequence[Answer | HostFailed]:
+        return RUNS[kind.partition(":")[0]](host, jobs)
+
+
+def _process(host: Host, jobs: Sequence[Job]) -> Sequence[Answer | HostFailed]:
+    version = host.version
+    return [
+        made if isinstance(made, HostFailed) else Answer(version=version, made=made)
+        for made in host.process([job.work for job in jobs])
+    ]
+
+
+def _embed(host: Host, jobs: Sequence[Job]) -> Sequence[Answer | HostFailed]:
+    version = host.version
+    rows = host.embed([job.work.text for job in jobs])
+    return [Answer(version=version, vector=np.asarray(row, dtype=np.float32)) for row in rows]
+
+
+def _stream(host: Host, jobs: Sequence[Job]) -> Sequence[Answer | HostFailed]:
+    """One job, its pieces handed on as they come; the iterator is closed here, in its own thread."""
+    (job,) = jobs
+    pieces: list[str] = []
+    stream = host.stream(job.work)
+    try:
+        for piece in stream:
+            pieces.append(piece)
+            if job.pipe is not None and piece and not job.pipe.put(piece):
+                return [HostFailed(Trouble.CANCELLED, "nobody reads it any more")]
+    finally:
+        close: Any = getattr(stream, "close", None)
+        if close is not None:
+            close()
+    return [Answer(version=host.version, made=Made(text="".join(pieces)))]
+
+
+def _warm(host: Host, jobs: Sequence[Job]) -> Sequence[Answer | HostFailed]:
+    return [Answer(version=host.version) for _ in jobs]
+
+
+RUNS: Final[Mapping[str, Callable[[Host, Sequence[Job]], Sequence[Answer | HostFailed]]]] = {
+    LocalTask.PROCESS: _process,
+    LocalTask.EMBED: _embed,
+    STREAM: _stream,
+    WARM: _warm,
+}
