@@ -166,6 +166,8 @@ async def test_cancelled_call_closes_its_connection(client: OpenAIClient) -> Non
 
 
 def test_interrupted_call_closes_its_connection(client: OpenAIClient) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started without it
+
     def interrupt() -> None:
         server.arrived.wait(30.0)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
@@ -174,6 +176,7 @@ def test_interrupted_call_closes_its_connection(client: OpenAIClient) -> None:
         threading.Thread(target=interrupt).start()
         with pytest.raises(KeyboardInterrupt):
             client.call(at(server), CHAT, timeout_s=30.0)
+        signal.signal(signal.SIGINT, before)
 
         assert server.gone.wait(10.0)  # well before the call's own deadline
 
