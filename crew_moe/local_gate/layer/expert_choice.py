@@ -73,7 +73,7 @@ def _picked(scores: Tensor, capacity: Tensor) -> tuple[Tensor, Tensor]:
     """(token, expert) of the best `capacity[g]` tokens of each group g for each expert, expert after expert."""
     groups, length = len(capacity), len(scores) // len(capacity)
     most = int(capacity.max())
-    best = scores.view(groups, length, -1).topk(most, dim=1).indices.permute(2, 0, 1)  # (E, G, C)
+    best = scores.view(groups, length, scores.shape[1]).topk(most, dim=1).indices.permute(2, 0, 1)  # (E, G, C)
     inside = (torch.arange(most, device=scores.device) < capacity.unsqueeze(1)).expand_as(best)
     first = torch.arange(groups, device=scores.device).mul(length).view(1, groups, 1)
     expert = torch.arange(len(best), device=scores.device).view(-1, 1, 1).expand_as(best)
