@@ -6,6 +6,8 @@ from typing import Final, Protocol
 
 import typer
 
+from crew_moe.cli.local import bench, route, train_gate
+
 
 class Command(Protocol):
     """A module of one command."""
@@ -13,7 +15,7 @@ class Command(Protocol):
     def register(self, app: typer.Typer) -> None: ...
 
 
-COMMANDS: Final[tuple[Command, ...]] = ()
+COMMANDS: Final[tuple[Command, ...]] = (route, train_gate, bench)
 
 
 def register(app: typer.Typer) -> None:
