@@ -36,16 +36,20 @@ _GONE: Final = HostFailed(Trouble.CANCELLED, "nobody waits for it any more")
 
 @dataclass(frozen=True, slots=True)
 class Member(Generic[T, R]):
-    """A call that waits or is computed; once `answer` is done nobody waits for it any more."""
+    """A call that waits or is computed."""
 
     place: Place
     item: T
     answer: asyncio.Future[R | LocalRefusal]
 
+    def gone(self) -> bool:
+        """In any thread: whether nobody waits for it any more."""
+        return self.answer.done()
+
 
 class Batcher(Generic[H, T, R]):
     """The calls of one hosted expert. In a thread, and blocking, `use()` gives the host, which may take long the first
-    time and is not held against the expert's pace, and `run(host, kind, items)` computes a batch.
+    time and is not held against the expert's pace, and `run(host, kind, members)` computes a batch.
 
     `places` is how many batches are computed at once. An expert that takes several calls at once does better with each
     of them as it comes, and gets no batches.
@@ -55,7 +59,7 @@ class Batcher(Generic[H, T, R]):
         self,
         expert: str,
         use: Callable[[], AbstractContextManager[H]],
-        run: Callable[[H, str, Sequence[T]], Sequence[R | HostFailed]],
+        run: Callable[[H, str, Sequence[Member[T, R]]], Sequence[R | HostFailed]],
         *,
         spec: BatchSpec,
         clock: Clock,
@@ -194,7 +198,7 @@ class Batcher(Generic[H, T, R]):
         self, times: list[tuple[int, float]], members: Sequence[Member[T, R]]
     ) -> Sequence[R | HostFailed]:
         """What nobody waits for any more is not computed. Adds tokens and seconds to `times`."""
-        wanted = [not member.answer.done() for member in members]
+        wanted = [not member.gone() for member in members]
         left = [member for member, is_wanted in zip(members, wanted, strict=True) if is_wanted]
         if not left:
             return [_GONE] * len(members)
@@ -204,7 +208,7 @@ class Batcher(Generic[H, T, R]):
             except HostFailed as error:  # that concerns everybody: none is tried again
                 return [error.with_traceback(None)] * len(members)
             began = self._clock.monotonic()
-            made = list(self._run(host, left[0].place.kind, [member.item for member in left]))
+            made = list(self._run(host, left[0].place.kind, left))
             times.append((sum(member.place.tokens for member in left), self._clock.monotonic() - began))
         if len(made) != len(left):
             raise HostFailed(Trouble.MODEL_FAILED, f"it gave {len(made)} answers for {len(left)} texts")

@@ -79,7 +79,9 @@ class Question:
 
 
 def question(expert: str, task: LocalTask, work: Work) -> Question | None:
-    """None where the options can't be told apart from others'."""
+    """None where the options can't be told apart from others'. An embedding is the same whatever the options."""
+    if task is LocalTask.EMBED:
+        return Question(expert, task, "", digest(work.text, key=_SALT))
     try:
         chat = None if work.chat is None else asdict(work.chat)
         how = json.dumps([dict(work.options), work.max_output_tokens, chat], sort_keys=True)

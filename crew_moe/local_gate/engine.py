@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
 from crew_moe.domain.expert import Tier
-from crew_moe.domain.hosting import HostKind, HostSpec, LocalPlan
-from crew_moe.domain.local_work import Asked, LocalRefusal, LocalTask, Processed, Trouble
+from crew_moe.domain.hosting import HostKind, LocalPlan
+from crew_moe.domain.local_work import Asked, LocalRefusal, Processed, Trouble
 from crew_moe.errors import HostFailed
-from crew_moe.local_gate.cache import Memory, Question, is_repeatable, question
 from crew_moe.local_gate.checks import complaint_about, unknown
 from crew_moe.local_gate.features import TextFeatures, features
-from crew_moe.local_gate.flights import Flights
-from crew_moe.local_gate.lane import STREAM, WARM, Answer, Job, Lane, Pool
+from crew_moe.local_gate.lane import WARM, Answer, Job, Lane, Pool
 from crew_moe.local_gate.pipe import Pipe
+from crew_moe.local_gate.recall import Recall
 from crew_moe.local_gate.refusals import failed, late, unavailable, wrong
 from crew_moe.local_gate.relief import is_busy, lighter, relieved
+from crew_moe.local_gate.request import Request
 from crew_moe.local_gate.workers import Workers
 from crew_moe.ports import Clock, LanguageDetector, Work
 
 LONG: Final = 20_000
 """Characters from which a text is looked at in a thread: the loop goes on meanwhile."""
-BYTES_PER_TOKEN: Final = 4
 GOES_ON: Final = frozenset(trouble for trouble in Trouble if trouble.is_outage) - {Trouble.TIMEOUT} | {
     Trouble.NOT_CAPABLE,
     Trouble.INPUT_TOO_LONG,
 }
 """Where the gate's next expert may do what its choice did not."""
-AGAIN: Final = frozenset({Trouble.TIMEOUT, Trouble.OVERLOADED})
-"""What concerns the time of whoever asked first, and not that of those who asked the same."""
 
 
 class Choice(Protocol):
@@ -59,31 +56,6 @@ class Chooser(Protocol):
     def diagnostics(self) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One request on its way."""
-
-    asked: Asked
-    seen: TextFeatures
-    tokens: int
-    began: float
-    deadline: float
-    pipe: Pipe | None
-
-    @property
-    def needs_chat(self) -> bool:
-        """Whether only an expert that takes whole chats can do it."""
-        chat = self.asked.chat
-        return chat is not None and bool(chat.tools or chat.response_format)
-
-    @property
-    def kind(self) -> str:
-        """What the lane is to do; an answer with tool calls or a format is no use in pieces."""
-        if self.pipe is None or self.asked.task is LocalTask.EMBED or self.needs_chat:
-            return self.asked.task
-        return f"{STREAM}:{id(self.pipe)}"
-
-
 class Engine:
     """Made and used on one event loop, but for what is said to be for threads."""
 
@@ -106,8 +78,7 @@ class Engine:
         self._languages = languages
         self._clock = clock
         self._tell = tell
-        self._memory = Memory(results=plan.cache.results, embeddings=plan.cache.embeddings)
-        self._flights: Flights[tuple[Question, str], Answer | LocalRefusal] = Flights()
+        self._recall = Recall(plan.cache)
 
     async def answer(self, asked: Asked, pipe: Pipe | None = None) -> Processed | LocalRefusal:
         """What comes of one request. Raises nothing but that it was cancelled."""
@@ -120,7 +91,6 @@ class Engine:
                 request = Request(
                     asked=asked,
                     seen=await self._off_loop(asked, partial(features, asked.text, self._languages)),
-                    tokens=-(-len(asked.text.encode()) // BYTES_PER_TOKEN),
                     began=began,
                     deadline=began + timeout_s,
                     pipe=pipe,
@@ -135,7 +105,7 @@ class Engine:
             return complaint
         seen = await self._off_loop(asked, partial(features, asked.text, self._languages))
         now = self._clock.monotonic()
-        return await self._choice(Request(asked=asked, seen=seen, tokens=1, began=now, deadline=now, pipe=None))
+        return await self._choice(Request(asked=asked, seen=seen, began=now, deadline=now))
 
     async def reload(self, name: str) -> LocalRefusal | None:
         """Load an expert's model anew; None where that went well."""
@@ -214,57 +184,29 @@ class Engine:
         if not _takes(lane, request):
             what = f"{lane.spec.name} takes texts, not chats with tools or a response format"
             return wrong(what, trouble=Trouble.NOT_CAPABLE, expert=lane.spec.name)
-        work = _work(lane.spec, request.asked)
-        is_light = False
-        asked = self._question(lane, request, work)
-        answer: Answer | LocalRefusal | None = self._remembered(asked, lane)
-        is_cached = answer is not None
-        if answer is None:
-            wait_s = lane.batcher.expected_wait_s(request.asked.tier)
-            if request.asked.flexible and is_busy(wait_s, request.deadline - self._clock.monotonic()):
-                cheaper = lighter(work)
-                is_light = cheaper != work
-                work = cheaper
-                asked = self._question(lane, request, work)
-            answer = await self._compute(lane, request, work, asked)
+        work = request.work(lane.spec)
+        known = await self._recall.remembered(lane, request, work)
+        answer: Answer | LocalRefusal
+        if known is not None:
+            answer = known.answer
+        else:
+            full, work = work, self._relieved(lane, request, work)
+            answer = await self._recall.fresh(lane, request, work)
         if isinstance(answer, LocalRefusal):
             if answer.trouble is Trouble.OVERLOADED:
                 self._tell("local_overloaded", expert=lane.spec.name, waiting=len(lane.batcher))
             return answer
-        return replace(
-            self._processed(lane, request, answer, confidence),
-            cached=is_cached,
-            profile="light" if is_light else "full",
-        )
+        processed = self._processed(lane, request, answer, confidence)
+        if known is not None:
+            return replace(processed, cached=True, similarity=known.similarity)
+        return processed if work == full else replace(processed, profile="light")
 
-    async def _compute(self, lane: Lane, request: Request, work: Work, asked: Question | None) -> Answer | LocalRefusal:
-        """A new answer, shared with those who ask the same meanwhile, and remembered."""
-        ask = partial(
-            lane.batcher.ask,
-            Job(work, request.pipe),
-            kind=request.kind,
-            tokens=request.tokens,
-            tier=request.asked.tier,
-            deadline=request.deadline,
-        )
-        if asked is None:
-            return await ask()
-        if request.pipe is not None:
-            answer, leads = await ask(), True
-        else:
-            answer, leads = await self._flights.join((asked, request.asked.tier), ask)
-        if isinstance(answer, LocalRefusal):
-            return answer if leads or answer.trouble not in AGAIN else await ask()
-        self._memory.put(asked, answer)
-        return answer
-
-    def _question(self, lane: Lane, request: Request, work: Work) -> Question | None:
-        if not is_repeatable(lane.spec.kind, request.asked.task, work):
-            return None
-        return question(lane.spec.name, request.asked.task, work)
-
-    def _remembered(self, asked: Question | None, lane: Lane) -> Answer | None:
-        return None if asked is None else self._memory.get(asked, lane.version)
+    def _relieved(self, lane: Lane, request: Request, work: Work) -> Work:
+        """The same, or something cheaper where too many wait."""
+        wait_s = lane.batcher.expected_wait_s(request.asked.tier)
+        if request.asked.flexible and is_busy(wait_s, request.deadline - self._clock.monotonic()):
+            return lighter(work)
+        return work
 
     def _processed(self, lane: Lane, request: Request, answer: Answer, confidence: float) -> Processed:
         made = answer.made
@@ -281,19 +223,6 @@ class Engine:
             output_tokens=made.output_tokens if made is not None else 0,
             reply=made.reply if made is not None else None,
         )
-
-
-def _work(spec: HostSpec, asked: Asked) -> Work:
-    """The expert's own options under the call's."""
-    options = {**spec.options, **asked.options}
-    told = options.pop("max_output_tokens", None)
-    most = told if told is not None else getattr(asked.chat, "max_output_tokens", None)
-    return Work(
-        text=asked.text,
-        options=options,
-        max_output_tokens=spec.max_output_tokens if most is None else most,
-        chat=asked.chat,
-    )
 
 
 def _takes(lane: Lane, request: Request) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crew_moe.domain.hosting import BatchSpec, HostSpec
 from crew_moe.domain.local_work import HostHealth, LocalTask, Trouble
 from crew_moe.errors import HostFailed
-from crew_moe.local_gate.batching import Batcher
+from crew_moe.local_gate.batching import Batcher, Member
 from crew_moe.local_gate.pipe import Pipe
 from crew_moe.local_gate.workers import Workers
 from crew_moe.ports import Clock, Host, Made, Work
@@ -55,6 +55,9 @@ class Answer:
     version: str
     made: Made | None = None
     vector: NDArray[np.float32] | None = None
+
+
+Waiter = Member[Job, Answer]
 
 
 class Lane:
@@ -112,33 +115,34 @@ class Lane:
             self._tell("local_loaded", expert=self.spec.name, version=host.version)
             self.version = host.version
 
-    def _run(self, host: Host, kind: str, jobs: Sequence[Job]) -> Sequence[Answer | HostFailed]:
-        return RUNS[kind.partition(":")[0]](host, jobs)
+    def _run(self, host: Host, kind: str, members: Sequence[Waiter]) -> Sequence[Answer | HostFailed]:
+        return RUNS[kind.partition(":")[0]](host, members)
 
 
-def _process(host: Host, jobs: Sequence[Job]) -> Sequence[Answer | HostFailed]:
+def _process(host: Host, members: Sequence[Waiter]) -> Sequence[Answer | HostFailed]:
     version = host.version
     return [
         made if isinstance(made, HostFailed) else Answer(version=version, made=made)
-        for made in host.process([job.work for job in jobs])
+        for made in host.process([replace(member.item.work, gone=member.gone) for member in members])
     ]
 
 
-def _embed(host: Host, jobs: Sequence[Job]) -> Sequence[Answer | HostFailed]:
+def _embed(host: Host, members: Sequence[Waiter]) -> Sequence[Answer | HostFailed]:
     version = host.version
-    rows = host.embed([job.work.text for job in jobs])
+    rows = host.embed([member.item.work.text for member in members])
     return [Answer(version=version, vector=np.asarray(row, dtype=np.float32)) for row in rows]
 
 
-def _stream(host: Host, jobs: Sequence[Job]) -> Sequence[Answer | HostFailed]:
+def _stream(host: Host, members: Sequence[Waiter]) -> Sequence[Answer | HostFailed]:
     """One job, its pieces handed on as they come; the iterator is closed here, in its own thread."""
-    (job,) = jobs
+    (member,) = members
+    pipe = member.item.pipe
     pieces: list[str] = []
-    stream = host.stream(job.work)
+    stream = host.stream(replace(member.item.work, gone=member.gone))
     try:
         for piece in stream:
             pieces.append(piece)
-            if job.pipe is not None and piece and not job.pipe.put(piece):
+            if pipe is not None and piece and not pipe.put(piece):
                 return [HostFailed(Trouble.CANCELLED, "nobody reads it any more")]
     finally:
         close: Any = getattr(stream, "close", None)
@@ -147,11 +151,11 @@ def _stream(host: Host, jobs: Sequence[Job]) -> Sequence[Answer | HostFailed]:
     return [Answer(version=host.version, made=Made(text="".join(pieces)))]
 
 
-def _warm(host: Host, jobs: Sequence[Job]) -> Sequence[Answer | HostFailed]:
-    return [Answer(version=host.version) for _ in jobs]
+def _warm(host: Host, members: Sequence[Waiter]) -> Sequence[Answer | HostFailed]:
+    return [Answer(version=host.version) for _ in members]
 
 
-RUNS: Final[Mapping[str, Callable[[Host, Sequence[Job]], Sequence[Answer | HostFailed]]]] = {
+RUNS: Final[Mapping[str, Callable[[Host, Sequence[Waiter]], Sequence[Answer | HostFailed]]]] = {
     LocalTask.PROCESS: _process,
     LocalTask.EMBED: _embed,
     STREAM: _stream,

@@ -62,13 +62,15 @@ class Upper:
 
 
 class Held:
-    """An act that waits until it is told to go on; `began` tells that it waits."""
+    """An act that waits until it is told to go on; `began` tells that it waits, `seen` is what it was given."""
 
     def __init__(self) -> None:
         self.began = threading.Event()
         self.go = threading.Event()
+        self.seen: list[str] = []
 
     def __call__(self, texts: Sequence[str]) -> None:
+        self.seen.extend(texts)
         self.began.set()
         assert self.go.wait(PATIENCE_S)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from crew_moe.domain.local_work import Asked, LocalRefusal, LocalTask, Processed, Trouble
+from crew_moe.domain.local_work import Asked, LocalTask, Processed
 from crew_moe.local_gate.serving import LocalGate
-from tests.local_gate.engine_hosts import FixedGate, Held, Upper, as_host, plan
+from tests.local_gate.engine_hosts import FixedGate, Upper, as_host, plan
 
 
 @pytest.fixture

@@ -1,0 +1,112 @@
+"""What an expert answered before, to the letter or nearly, and what it is answering just now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from crew_moe.domain.hosting import CacheSpec
+from crew_moe.domain.local_work import LocalRefusal, LocalTask, Trouble
+from crew_moe.local_gate.cache import Memory, Question, is_repeatable, question
+from crew_moe.local_gate.flights import Flights
+from crew_moe.local_gate.lane import Answer, Job, Lane
+from crew_moe.local_gate.nearness import Nearness, Vector
+from crew_moe.local_gate.request import Request
+from crew_moe.ports import Work
+
+AGAIN: Final = frozenset({Trouble.TIMEOUT, Trouble.OVERLOADED})
+"""What concerns the time of whoever asked first, and not that of those who asked the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An answer that needs no computing; `similarity` is the cosine to the text that it was made for."""
+
+    answer: Answer
+    similarity: float = 1.0
+
+
+class Recall:
+    """On the engine's loop. Whatever is remembered counts while the expert has the version that said it."""
+
+    def __init__(self, spec: CacheSpec) -> None:
+        self._similarity = spec.similarity
+        self._memory = Memory(results=spec.results, embeddings=spec.embeddings)
+        self._near: Nearness[tuple[str, str, str], Question] = Nearness(spec.embeddings)
+        self._flights: Flights[tuple[Question, str], Answer | LocalRefusal] = Flights()
+        self._without_embeddings: set[str] = set()
+
+    async def remembered(self, lane: Lane, request: Request, work: Work) -> Remembered | None:
+        """The answer to just this, or to what is near enough."""
+        asked = _question(lane, request, work)
+        if asked is None or not lane.version:
+            return None
+        if (answer := self._memory.get(asked, lane.version)) is not None:
+            return Remembered(answer)
+        return await self._nearly(lane, request, asked)
+
+    async def fresh(self, lane: Lane, request: Request, work: Work) -> Answer | LocalRefusal:
+        """A new answer, shared with those who ask the same meanwhile, and remembered."""
+        asked = _question(lane, request, work)
+        ask = partial(_ask, lane, request, Job(work, request.pipe), request.kind)
+        if asked is None or request.pipe is not None:
+            answer = await ask()
+        else:
+            answer, leads = await self._flights.join((asked, request.asked.tier), ask)
+            if not leads and isinstance(answer, LocalRefusal) and answer.trouble in AGAIN:
+                answer = await ask()
+        if asked is not None and isinstance(answer, Answer):
+            self._memory.put(asked, answer)
+            if (vector := self._vector(asked, answer.version)) is not None:
+                self._near.add(_group(asked, answer.version), asked, vector)
+        return answer
+
+    async def _nearly(self, lane: Lane, request: Request, asked: Question) -> Remembered | None:
+        """As the user opted for: a text's embedding costs less than its answer."""
+        if self._similarity is None or asked.task is not LocalTask.PROCESS or request.asked.chat is not None:
+            return None
+        vector = self._vector(asked, lane.version)
+        if vector is None and lane.spec.name not in self._without_embeddings:
+            vector = await self._embed(lane, request, asked)
+        near = None if vector is None else self._near.nearest(_group(asked, lane.version), vector)
+        if near is None or near[1] < self._similarity:
+            return None
+        answer = self._memory.get(near[0], lane.version)
+        return None if answer is None else Remembered(answer, near[1])
+
+    async def _embed(self, lane: Lane, request: Request, asked: Question) -> Vector | None:
+        answer = await _ask(lane, request, Job(Work(text=request.asked.text)), LocalTask.EMBED)
+        if isinstance(answer, LocalRefusal):
+            if answer.trouble is Trouble.NOT_CAPABLE:
+                self._without_embeddings.add(lane.spec.name)
+            return None
+        self._memory.put(_embedded(asked), answer)
+        return answer.vector
+
+    def _vector(self, asked: Question, version: str) -> Vector | None:
+        if self._similarity is None or asked.task is not LocalTask.PROCESS:
+            return None
+        known = self._memory.get(_embedded(asked), version)
+        return None if known is None else known.vector
+
+
+async def _ask(lane: Lane, request: Request, job: Job, kind: str) -> Answer | LocalRefusal:
+    return await lane.batcher.ask(
+        job, kind=kind, tokens=request.tokens, tier=request.asked.tier, deadline=request.deadline
+    )
+
+
+def _question(lane: Lane, request: Request, work: Work) -> Question | None:
+    if not is_repeatable(lane.spec.kind, request.asked.task, work):
+        return None
+    return question(lane.spec.name, request.asked.task, work)
+
+
+def _embedded(asked: Question) -> Question:
+    """The embedding of a question's text, which no options change."""
+    return replace(asked, task=LocalTask.EMBED, how="")
+
+
+def _group(asked: Question, version: str) -> tuple[str, str, str]:
+    return asked.expert, version, asked.how
