@@ -5,31 +5,20 @@ Figures with a target say ok or MISS. The exit code is 0 whatever they say, unle
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
-
-from rich.console import Console
 
 from tests.benchmarks.batch import batches
 from tests.benchmarks.chat import chats
 from tests.benchmarks.crew import crew_calls
-from tests.benchmarks.figure import Figure
 from tests.benchmarks.gate import gates
 from tests.benchmarks.imports import imports
 from tests.benchmarks.ledger import ledgers
-from tests.benchmarks.litellm_peer import PeerError
 from tests.benchmarks.mcp import mcp_calls
 from tests.benchmarks.memory import memory
-from tests.benchmarks.report import show
+from tests.benchmarks.program import Suites, arguments, run
 from tests.benchmarks.service import services
 from tests.benchmarks.single import against_litellm, over_registries, over_texts
-
-WIDTH: Final = 150  # where no terminal tells
-Suites = Mapping[str, Callable[[], Iterator[Figure]]]
 
 
 def suites(*, quick: bool, litellm_python: Path | None) -> Suites:
@@ -53,37 +42,11 @@ def suites(*, quick: bool, litellm_python: Path | None) -> Suites:
     }
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer samples")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--check", action="store_true", help="exit 1 when a target is missed")
-    names = list(suites(quick=True, litellm_python=None))
-    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--litellm-python", type=Path, help="an interpreter that has litellm (default: .venv-litellm)")
-    return parser
-
-
 def main() -> int:
-    given = arguments().parse_args()
-    progress = Console(stderr=True)
-    chosen = suites(quick=given.quick, litellm_python=given.litellm_python)
-    figures: list[Figure] = []
-    failed = False
-    for name in given.only:
-        progress.print(f"measuring {name} ...", style="dim")
-        try:
-            figures += chosen[name]()
-        except PeerError as error:
-            failed = True
-            progress.print(f"{name}: {error}", style="red")
-    if given.json:
-        json.dump([figure.as_dict() for figure in figures], sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    else:
-        show(figures, Console(width=None if sys.stdout.isatty() else WIDTH))
-    missed = failed or any(figure.ok is False for figure in figures)
-    return int(given.check and missed)
+    parser = arguments("bench", __doc__, suites(quick=True, litellm_python=None))
+    parser.add_argument("--litellm-python", type=Path, help="an interpreter that has litellm (default: .venv-litellm)")
+    given = parser.parse_args()
+    return run(given, suites(quick=given.quick, litellm_python=given.litellm_python))
 
 
 if __name__ == "__main__":
