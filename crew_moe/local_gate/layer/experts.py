@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crew_moe.errors import InvalidInput
-
-ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
-    "relu": functional.relu,
-    "gelu": functional.gelu,
-    "silu": functional.silu,
-}
+from crew_moe.local_gate.layer.activations import activation_named
 
 
 class FFNExperts(nn.Module, ABC):
-    """E feed-forward networks of one shape, (n, d) -> (n, d) each."""
+    """E feed-forward networks of one shape without bias, (n, d) -> (n, d): two matrices and what is between them.
+
+    The grouped computation takes them apart, so a kind of experts says how its middle is done and undone.
+    """
 
     def __init__(self, experts: int) -> None:
         super().__init__()
         self.experts = experts
 
     @abstractmethod
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """The first (E, r, d) and the second (E, d, f) matrix of every expert."""
+
+    @abstractmethod
+    def middle(self, first: Tensor) -> Tensor:
+        """What the second matrix is multiplied with: (n, r) -> (n, f)."""
+
+    @abstractmethod
+    def middle_gradient(self, gradient: Tensor, first: Tensor) -> Tensor:
+        """The gradient (n, f) of the middle's result as that of its argument `first`, (n, r)."""
+
     def one(self, x: Tensor, expert: int) -> Tensor:
         """What FFN expert `expert` makes of its rows: (n, d) -> (n, d)."""
+        first, second = self.matrices()
+        return functional.linear(self.middle(functional.linear(x, first[expert])), second[expert])
 
 
 class TwoMatrixExperts(FFNExperts):
-    """activation(x @ w_in) @ w_out, without bias (Switch: relu)."""
+    """activation(x @ w_in) @ w_out (Switch: relu)."""
 
     def __init__(self, experts: int, d_model: int, d_ff: int, activation: str = "relu") -> None:
         super().__init__(experts)
@@ -40,13 +48,18 @@ class TwoMatrixExperts(FFNExperts):
         self.w_in = stacked(experts, d_ff, d_model)
         self.w_out = stacked(experts, d_model, d_ff)
 
-    def one(self, x: Tensor, expert: int) -> Tensor:
-        hidden = self.activation(functional.linear(x, self.w_in[expert]))  # (n, f)
-        return functional.linear(hidden, self.w_out[expert])
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        return self.w_in, self.w_out
+
+    def middle(self, first: Tensor) -> Tensor:
+        return self.activation.forward(first)
+
+    def middle_gradient(self, gradient: Tensor, first: Tensor) -> Tensor:
+        return self.activation.backward(gradient, first)
 
 
 class SwiGLUExperts(FFNExperts):
-    """(activation(x @ gate) * (x @ up)) @ down, without bias (Shazeer 2020, Mixtral: silu).
+    """(activation(x @ gate) * (x @ up)) @ down (Shazeer 2020, Mixtral: silu).
 
     Gate and up lie in one matrix, gate first, as in Mixtral's.
     """
@@ -57,16 +70,17 @@ class SwiGLUExperts(FFNExperts):
         self.gate_up = stacked(experts, 2 * d_ff, d_model)
         self.down = stacked(experts, d_model, d_ff)
 
-    def one(self, x: Tensor, expert: int) -> Tensor:
-        gate, up = functional.linear(x, self.gate_up[expert]).chunk(2, dim=-1)  # (n, f) each
-        return functional.linear(self.activation(gate) * up, self.down[expert])
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        return self.gate_up, self.down
 
+    def middle(self, first: Tensor) -> Tensor:
+        gate, up = first.chunk(2, dim=-1)  # (n, f) each
+        return self.activation.forward(gate) * up
 
-def activation_named(name: str) -> Callable[[Tensor], Tensor]:
-    if name not in ACTIVATIONS:
-        what = f"there is no activation '{name}'"
-        raise InvalidInput(what, where="activation", value=name, allowed=ACTIVATIONS)
-    return ACTIVATIONS[name]
+    def middle_gradient(self, gradient: Tensor, first: Tensor) -> Tensor:
+        gate, up = first.chunk(2, dim=-1)
+        of_gate = self.activation.backward(gradient * up, gate)
+        return torch.cat((of_gate, gradient * self.activation.forward(gate)), dim=-1)
 
 
 def stacked(experts: int, rows: int, columns: int) -> nn.Parameter:

@@ -1,0 +1,41 @@
+"""The activations that FFN experts may have, each with its derivative."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from crew_moe.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """An elementwise function; `backward` takes the gradient of its value and its argument."""
+
+    forward: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor], Tensor]
+
+
+def _relu_backward(gradient: Tensor, x: Tensor) -> Tensor:
+    passed: Tensor = torch.ops.aten.threshold_backward(gradient, x, 0)
+    return passed
+
+
+ACTIVATIONS: Final = {
+    "relu": Activation(forward=functional.relu, backward=_relu_backward),
+    "gelu": Activation(forward=functional.gelu, backward=torch.ops.aten.gelu_backward),
+    "silu": Activation(forward=functional.silu, backward=torch.ops.aten.silu_backward),
+}
+
+
+def activation_named(name: str) -> Activation:
+    """Raises InvalidInput with the closest name that there is."""
+    if name not in ACTIVATIONS:
+        what = f"there is no activation '{name}'"
+        raise InvalidInput(what, where="activation", value=name, allowed=ACTIVATIONS)
+    return ACTIVATIONS[name]
