@@ -68,6 +68,7 @@ class Processed:
     `input_features` are those the gate looks at, by name. `cached`: nothing was computed for it; it was made for a text
     whose embedding is this near (`similarity`, a cosine; 1.0: the very text). `tried` are the experts that were asked
     before `expert_used`, and why each did not answer. `profile` is "light" where load made it cheaper than asked.
+    `decision_id` names its row in the gate's log; "" where there is none.
     """
 
     result: str | tuple[float, ...]
@@ -84,6 +85,7 @@ class Processed:
     tried: tuple[tuple[str, Trouble], ...] = ()
     profile: Literal["full", "light"] = "full"
     reply: Any = None
+    decision_id: str = ""
 
     @property
     def ok(self) -> bool:

@@ -78,18 +78,23 @@ class Question:
         return self.expert, self.how
 
 
-def question(expert: str, task: LocalTask, work: Work) -> Question | None:
-    """None where the options can't be told apart from others'. An embedding is the same whatever the options."""
+def text_digest(text: str) -> bytes:
+    """What a text is remembered by, in this process."""
+    return digest(text, key=_SALT)
+
+
+def question(expert: str, task: LocalTask, work: Work, text: bytes) -> Question | None:
+    """`text` is its digest. None where the options can't be told apart from others'. An embedding is the same whatever
+    the options.
+    """
     if task is LocalTask.EMBED:
-        return Question(expert, task, "", digest(work.text, key=_SALT))
+        return Question(expert, task, "", text)
     try:
         chat = None if work.chat is None else asdict(work.chat)
         how = json.dumps([dict(work.options), work.max_output_tokens, chat], sort_keys=True)
     except (TypeError, ValueError):
         return None
-    if chat is not None:
-        how = digest(how, key=_SALT).hex()  # it holds the messages
-    return Question(expert, task, how, digest(work.text, key=_SALT))
+    return Question(expert, task, how if chat is None else text_digest(how).hex(), text)
 
 
 def is_repeatable(kind: HostKind, task: LocalTask, work: Work) -> bool:

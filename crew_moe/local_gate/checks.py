@@ -45,7 +45,7 @@ def _length(asked: Asked, hosts: Mapping[str, HostSpec]) -> LocalRefusal | None:
 
 def _characters(asked: Asked) -> LocalRefusal | None:
     text = asked.text
-    if not text or text.isspace():
+    if asked.chat is None and (not text or text.isspace()):
         return wrong("the text is empty", expert=asked.expert)
     if (place := text.find("\0")) >= 0:
         return wrong(f"the text holds a NUL character at position {place}", expert=asked.expert)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import HostKind, LocalPlan
 from crew_moe.domain.local_work import Asked, LocalRefusal, Processed, Trouble
 from crew_moe.errors import HostFailed
+from crew_moe.local_gate.cache import text_digest
 from crew_moe.local_gate.checks import complaint_about, unknown
-from crew_moe.local_gate.features import TextFeatures, features
+from crew_moe.local_gate.features import TextFeatures
+from crew_moe.local_gate.gate.choice import GateChoice
+from crew_moe.local_gate.gate.diagnostics import GateDiagnostics
 from crew_moe.local_gate.lane import WARM, Answer, Job, Lane, Pool
+from crew_moe.local_gate.notes import Notes
 from crew_moe.local_gate.pipe import Pipe
 from crew_moe.local_gate.recall import Recall
 from crew_moe.local_gate.refusals import failed, late, unavailable, wrong
 from crew_moe.local_gate.relief import is_busy, lighter, relieved
 from crew_moe.local_gate.request import Request
 from crew_moe.local_gate.workers import Workers
-from crew_moe.ports import Clock, LanguageDetector, Work
+from crew_moe.ports import Clock, Work
 
 LONG: Final = 20_000
 """Characters from which a text is looked at in a thread: the loop goes on meanwhile."""
@@ -32,28 +36,17 @@ GOES_ON: Final = frozenset(trouble for trouble in Trouble if trouble.is_outage) 
 """Where the gate's next expert may do what its choice did not."""
 
 
-class Choice(Protocol):
-    """What a gating network says of one text: its expert, and all in their order."""
-
-    @property
-    def expert(self) -> str: ...
-
-    @property
-    def confidence(self) -> float: ...
-
-    @property
-    def probabilities(self) -> Mapping[str, float]: ...
-
-    @property
-    def ranked(self) -> Sequence[str]: ...
-
-
 class Chooser(Protocol):
     """A gating network."""
 
-    def choose(self, text_features: TextFeatures, among: Sequence[str]) -> Choice: ...
+    @property
+    def version(self) -> str: ...
 
-    def diagnostics(self) -> Any: ...
+    def features(self, text: str) -> TextFeatures: ...
+
+    def choose(self, text_features: TextFeatures, among: Collection[str]) -> GateChoice: ...
+
+    def diagnostics(self) -> GateDiagnostics: ...
 
 
 class Engine:
@@ -64,10 +57,10 @@ class Engine:
         plan: LocalPlan,
         pool: Pool,
         *,
-        gate: Chooser | None,
-        languages: LanguageDetector | None,
+        gate: Chooser,
         clock: Clock,
         tell: Callable[..., None],
+        notes: Notes,
     ) -> None:
         self.lanes = {
             name: Lane(spec, pool, batch=plan.batch, clock=clock, tell=tell) for name, spec in plan.hosts.items()
@@ -75,37 +68,27 @@ class Engine:
         self.workers = Workers("local-gate")
         self._plan = plan
         self._gate = gate
-        self._languages = languages
         self._clock = clock
         self._tell = tell
+        self._notes = notes
         self._recall = Recall(plan.cache)
 
     async def answer(self, asked: Asked, pipe: Pipe | None = None) -> Processed | LocalRefusal:
         """What comes of one request. Raises nothing but that it was cancelled."""
-        began = self._clock.monotonic()
         timeout_s = asked.timeout_s if asked.timeout_s is not None else self._plan.timeout_s
-        if (complaint := await self._off_loop(asked, partial(complaint_about, asked, self._plan.hosts))) is not None:
-            return complaint
         try:
-            async with asyncio.timeout(timeout_s):
-                request = Request(
-                    asked=asked,
-                    seen=await self._off_loop(asked, partial(features, asked.text, self._languages)),
-                    began=began,
-                    deadline=began + timeout_s,
-                    pipe=pipe,
-                )
+            request = await self._request(asked, timeout_s, pipe)
+            if isinstance(request, LocalRefusal):
+                return request
+            async with asyncio.timeout(request.deadline - self._clock.monotonic()):
                 return await self._answer(request)
         except TimeoutError:
             return late(asked.expert, timeout_s)
 
-    async def choose(self, asked: Asked) -> Choice | LocalRefusal:
+    async def choose(self, asked: Asked) -> GateChoice | LocalRefusal:
         """Whom the gate would ask; nobody is."""
-        if (complaint := await self._off_loop(asked, partial(complaint_about, asked, self._plan.hosts))) is not None:
-            return complaint
-        seen = await self._off_loop(asked, partial(features, asked.text, self._languages))
-        now = self._clock.monotonic()
-        return await self._choice(Request(asked=asked, seen=seen, began=now, deadline=now))
+        request = await self._request(asked, self._plan.timeout_s, None)
+        return request if isinstance(request, LocalRefusal) else self._choice(request)
 
     async def reload(self, name: str) -> LocalRefusal | None:
         """Load an expert's model anew; None where that went well."""
@@ -133,46 +116,65 @@ class Engine:
         for workers in (self.workers, *(lane.workers for lane in self.lanes.values())):
             workers.close(within_s)
 
-    async def _off_loop(self, asked: Asked, call: Callable[[], Any]) -> Any:
-        if not isinstance(asked.text, str) or len(asked.text) < LONG:
-            return call()
-        return await asyncio.wrap_future(self.workers.result(call))
+    async def _request(self, asked: Asked, timeout_s: float, pipe: Pipe | None) -> Request | LocalRefusal:
+        """The request as everything after it sees it, or what is wrong with it."""
+        began = self._clock.monotonic()
+        look = partial(self._look, asked)
+        is_short = not isinstance(asked.text, str) or len(asked.text) < LONG
+        looked = look() if is_short else await asyncio.wrap_future(self.workers.result(look))
+        if isinstance(looked, LocalRefusal):
+            return looked
+        seen, digest = looked
+        return Request(asked=asked, seen=seen, text_digest=digest, began=began, deadline=began + timeout_s, pipe=pipe)
+
+    def _look(self, asked: Asked) -> LocalRefusal | tuple[TextFeatures, bytes]:
+        """Everything that takes as long as the text is; for any thread."""
+        complaint = complaint_about(asked, self._plan.hosts)
+        return complaint or (self._gate.features(asked.text), text_digest(asked.text))
 
     async def _answer(self, request: Request) -> Processed | LocalRefusal:
         named = request.asked.expert
         if named is not None:
-            return await self._ask(self.lanes[named], request, confidence=1.0)
-        choice = await self._choice(request)
+            decision_id = self._notes.named(named, request.seen)
+            answer = await self._ask(self.lanes[named], request, confidence=1.0)
+            return self._noted(decision_id, answer, named)
+        choice = self._choice(request)
         if isinstance(choice, LocalRefusal):
             return choice
+        return await self._in_turn(choice, request)
+
+    async def _in_turn(self, choice: GateChoice, request: Request) -> Processed | LocalRefusal:
+        """The gate's expert, then those it likes less, while there are outages; if all fail, the first says why."""
+        decision_id = self._notes.chose(choice)
         tried: list[tuple[str, Trouble]] = []
         first: LocalRefusal | None = None
         for name in self._order(choice, request):
-            confidence = choice.confidence if name == choice.expert else choice.probabilities.get(name, 0.0)
-            answer = await self._ask(self.lanes[name], request, confidence=confidence)
+            answer = await self._ask(self.lanes[name], request, confidence=choice.probabilities[name])
             if isinstance(answer, Processed):
-                return replace(answer, tried=tuple(tried))
+                return self._noted(decision_id, replace(answer, tried=tuple(tried)), name)
             first = first or answer
             if answer.trouble not in GOES_ON or (request.pipe is not None and request.pipe.started):
-                return answer
+                return self._noted(decision_id, answer, name)
             tried.append((name, answer.trouble))
             self._tell("local_switched", expert=name, trouble=str(answer.trouble))
-        return first or unavailable("no hosted expert can serve")
+        failed_all = first or unavailable("no hosted expert can serve")
+        return self._noted(decision_id, failed_all, choice.expert)
 
-    async def _choice(self, request: Request) -> Choice | LocalRefusal:
-        able = [name for name, lane in self.lanes.items() if _can_serve(lane, request)]
-        if not able:
-            return self._nobody(request)
-        if self._gate is None:
-            return unavailable("there is no gating network; name an expert")
-        return self._gate.choose(request.seen, able)
+    def _noted(self, decision_id: str, answer: Processed | LocalRefusal, expert: str) -> Processed | LocalRefusal:
+        if not decision_id:
+            return answer
+        self._notes.served(decision_id, expert, success=answer.ok)
+        return replace(answer, decision_id=decision_id) if isinstance(answer, Processed) else answer
 
-    def _nobody(self, request: Request) -> LocalRefusal:
-        if request.needs_chat:
-            return wrong("no hosted expert takes chats with tools or a response format", trouble=Trouble.NOT_CAPABLE)
-        return unavailable("no hosted expert can serve: each lately failed to load")
+    def _choice(self, request: Request) -> GateChoice | LocalRefusal:
+        """Among those that can serve; where none can, among all, so that one of them says why."""
+        fit = [name for name, lane in self.lanes.items() if _fits(lane, request)]
+        if not fit:
+            what = "no hosted expert takes chats with tools or a response format"
+            return wrong(what, trouble=Trouble.NOT_CAPABLE)
+        return self._gate.choose(request.seen, [name for name in fit if not self.lanes[name].down] or fit)
 
-    def _order(self, choice: Choice, request: Request) -> Sequence[str]:
+    def _order(self, choice: GateChoice, request: Request) -> Sequence[str]:
         ranked = (choice.expert, *(name for name in choice.ranked if name != choice.expert))
         if not request.asked.flexible:
             return ranked
@@ -232,5 +234,5 @@ def _takes(lane: Lane, request: Request) -> bool:
     return takes_chats or not request.needs_chat
 
 
-def _can_serve(lane: Lane, request: Request) -> bool:
-    return not lane.down and len(request.asked.text) <= lane.spec.max_input_chars and _takes(lane, request)
+def _fits(lane: Lane, request: Request) -> bool:
+    return len(request.asked.text) <= lane.spec.max_input_chars and _takes(lane, request)

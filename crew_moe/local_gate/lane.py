@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -82,8 +84,8 @@ class Lane:
 
     @property
     def down(self) -> bool:
-        """Whether it lately could not be loaded at all."""
-        return self._clock.monotonic() < self._down_until
+        """Whether there is nothing to load, or it lately could not be loaded at all."""
+        return self._clock.monotonic() < self._down_until or not _is_there(self.spec)
 
     def reload(self) -> None:
         """In a thread. Raises HostFailed, and everything is as before."""
@@ -117,6 +119,16 @@ class Lane:
 
     def _run(self, host: Host, kind: str, members: Sequence[Waiter]) -> Sequence[Answer | HostFailed]:
         return RUNS[kind.partition(":")[0]](host, members)
+
+
+def _is_there(spec: HostSpec) -> bool:
+    """Whether weights of this machine are where the plan says; what else may be wrong shows when they are loaded."""
+    return not spec.kind.has_weights or ((spec.path is None or spec.path.exists()) and _can_load_weights())
+
+
+@cache
+def _can_load_weights() -> bool:
+    return find_spec("torch") is not None and find_spec("transformers") is not None
 
 
 def _process(host: Host, members: Sequence[Waiter]) -> Sequence[Answer | HostFailed]:

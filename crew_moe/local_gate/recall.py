@@ -100,7 +100,7 @@ async def _ask(lane: Lane, request: Request, job: Job, kind: str) -> Answer | Lo
 def _question(lane: Lane, request: Request, work: Work) -> Question | None:
     if not is_repeatable(lane.spec.kind, request.asked.task, work):
         return None
-    return question(lane.spec.name, request.asked.task, work)
+    return question(lane.spec.name, request.asked.task, work, request.text_digest)
 
 
 def _embedded(asked: Question) -> Question:

@@ -18,10 +18,13 @@ BYTES_PER_TOKEN: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`began` and `deadline` are of the clock's monotonic seconds. `pipe` takes the pieces of a stream."""
+    """`text_digest` stands for the text where it is remembered. `began` and `deadline` are of the clock's monotonic
+    seconds. `pipe` takes the pieces of a stream.
+    """
 
     asked: Asked
     seen: TextFeatures
+    text_digest: bytes
     began: float
     deadline: float
     pipe: Pipe | None = None

@@ -17,13 +17,17 @@ from typing import Any, Final, TypeVar
 from crew_moe.clock import SystemClock
 from crew_moe.domain.hosting import LocalPlan
 from crew_moe.domain.local_work import Asked, Loaded, LocalHealth, LocalRefusal, Processed
-from crew_moe.local_gate.engine import Choice, Chooser, Engine
-from crew_moe.local_gate.given import GivenHosts
+from crew_moe.local_gate.engine import Chooser, Engine
+from crew_moe.local_gate.gate.choice import GateChoice
+from crew_moe.local_gate.gate.gate import Gate
+from crew_moe.local_gate.hosts.opening import open_host
+from crew_moe.local_gate.hosts.pool import HostPool
 from crew_moe.local_gate.lane import Pool
 from crew_moe.local_gate.loop_thread import LoopThread
+from crew_moe.local_gate.notes import Notes
 from crew_moe.local_gate.pipe import Pipe
 from crew_moe.local_gate.refusals import unavailable
-from crew_moe.ports import Clock, EventSink, Host, LanguageDetector
+from crew_moe.ports import Clock, DecisionLog, EventSink, Host, LanguageDetector
 
 T = TypeVar("T")
 
@@ -39,17 +43,17 @@ class LocalGate:
         plan: LocalPlan,
         *,
         pool: Pool,
-        gate: Chooser | None = None,
-        languages: LanguageDetector | None = None,
+        gate: Chooser,
         clock: Clock | None = None,
         sink: EventSink | None = None,
+        log: DecisionLog | None = None,
     ) -> None:
         self.plan = plan
         self._pool = pool
         self._gate = gate
-        self._languages = languages
         self._clock = clock or SystemClock()
         self._sink = sink
+        self._log = log
         self._thread = LoopThread("local-gate-loop")
         self._engine: Engine | None = None
         self._closing = threading.Lock()
@@ -66,15 +70,26 @@ class LocalGate:
         languages: LanguageDetector | None = None,
         clock: Clock | None = None,
         sink: EventSink | None = None,
+        log: DecisionLog | None = None,
     ) -> LocalGate:
-        """A gate over the plan's hosts, or over `hosts` of the program's own. Loads nothing."""
-        if hosts is None:
-            from crew_moe.local_gate.hosts import HostPool
+        """A gate over the plan's hosts, of which a program may have some made itself. Loads no model. `languages` tells
+        the gate the language of longer texts.
 
-            pool: Pool = HostPool(plan.hosts, int(plan.memory_limit_mb * MIB))
-        else:
-            pool = GivenHosts(hosts)
-        return cls(plan, pool=pool, gate=gate, languages=languages, clock=clock, sink=sink)
+        Raises ConfigError for a gating network that can't be read.
+        """
+        own = hosts or {}
+        return cls(
+            plan,
+            pool=HostPool(
+                plan.hosts,
+                int(plan.memory_limit_mb * MIB),
+                open=lambda spec: own[spec.name] if spec.name in own else open_host(spec),
+            ),
+            gate=gate or Gate.open(plan.gate, plan.hosts, languages=languages),
+            clock=clock,
+            sink=sink,
+            log=log,
+        )
 
     async def process(self, asked: Asked) -> Processed | LocalRefusal:
         """The answer of the expert that was asked for, or that the gate chose; or why there is none."""
@@ -109,7 +124,7 @@ class LocalGate:
             pipe.close()
             answering.cancel()
 
-    def choose(self, asked: Asked) -> Choice | LocalRefusal:
+    def choose(self, asked: Asked) -> GateChoice | LocalRefusal:
         """Whom the gate would ask now, and how sure it is; nobody is asked."""
         future = self._thread.submit(self._choose(asked))
         return unavailable(CLOSED) if future is None else _wait(future)
@@ -124,6 +139,7 @@ class LocalGate:
             device=next((device for device in ready if device != "cpu"), "cpu"),
             queues={name: len(lanes[name].batcher) if name in lanes else 0 for name in self.plan.hosts},
             waits_s={name: lane.batcher.expected_wait_s() for name, lane in lanes.items()},
+            gate=self._gate.diagnostics().as_dict(),
             closed=self._closed,
         )
 
@@ -173,7 +189,7 @@ class LocalGate:
             if pipe is not None:
                 pipe.close()
 
-    async def _choose(self, asked: Asked) -> Choice | LocalRefusal:
+    async def _choose(self, asked: Asked) -> GateChoice | LocalRefusal:
         return await self._ready().choose(asked)
 
     async def _reload(self, names: Collection[str]) -> Mapping[str, LocalRefusal | None]:
@@ -198,7 +214,12 @@ class LocalGate:
         """On the loop."""
         if self._engine is None:
             self._engine = Engine(
-                self.plan, self._pool, gate=self._gate, languages=self._languages, clock=self._clock, tell=self._tell
+                self.plan,
+                self._pool,
+                gate=self._gate,
+                clock=self._clock,
+                tell=self._tell,
+                notes=Notes(self._log, self._gate.version),
             )
         return self._engine
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from crew_moe.domain.hosting import BatchSpec, CacheSpec, HostKind, HostSpec, LocalPlan
 from crew_moe.domain.local_work import HostHealth, Loaded
 from crew_moe.errors import HostFailed
-from crew_moe.local_gate.features import TextFeatures
+from crew_moe.local_gate.features import TextFeatures, features
+from crew_moe.local_gate.gate.choice import GateChoice
+from crew_moe.local_gate.gate.diagnostics import GateDiagnostics, diagnose
 from crew_moe.ports import Host, Made, Work
 
 PATIENCE_S = 30.0
@@ -75,32 +77,31 @@ class Held:
         assert self.go.wait(PATIENCE_S)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """A gate's choice."""
-
-    expert: str
-    confidence: float
-    probabilities: Mapping[str, float]
-    ranked: tuple[str, ...]
-
-
 @dataclass(slots=True)
 class FixedGate:
     """Always likes the experts in the same order; remembers among whom it was to choose."""
 
     order: Sequence[str]
     asked: list[tuple[str, ...]] = field(default_factory=list)
+    version: str = "fixed"
 
-    def choose(self, text_features: TextFeatures, among: Sequence[str]) -> Chosen:
-        assert text_features.as_dict()["chars"] > 0
+    def features(self, text: str) -> TextFeatures:
+        return features(text)
+
+    def choose(self, text_features: TextFeatures, among: Collection[str]) -> GateChoice:
         self.asked.append(tuple(among))
         ranked = tuple(name for name in self.order if name in among)
         shares = {name: 2.0**-place for place, name in enumerate(ranked, start=1)}
-        return Chosen(expert=ranked[0], confidence=shares[ranked[0]], probabilities=shares, ranked=ranked)
+        return GateChoice(
+            expert=ranked[0],
+            confidence=shares[ranked[0]],
+            probabilities=shares,
+            ranked=ranked,
+            features=text_features,
+        )
 
-    def diagnostics(self) -> Mapping[str, float]:
-        return {"choices": float(len(self.asked))}
+    def diagnostics(self) -> GateDiagnostics:
+        return diagnose([], self.order)
 
 
 def spec(name: str, **fields: object) -> HostSpec:
