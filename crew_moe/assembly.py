@@ -41,7 +41,7 @@ class Assembly:
 
         return Executor(
             registry=self._registry,
-            client=self.reach.transports(),
+            client=self.reach.transports(self.clock, self.sink),
             state=self.state,
             barrier=self.guards.barrier(),
             known=self.boards,

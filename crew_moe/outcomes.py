@@ -170,11 +170,13 @@ def served_name(decision_id: str, number: int) -> str:
 
 
 def _moved(outcome: Outcome, expert: Expert) -> Iterator[str]:
-    """The breakers that an outcome moves: both, unless a failure names an error that blames one or none of them."""
+    """The breakers that an outcome moves: both, unless a failure names an error that blames one or none of them, or
+    the expert is one's own.
+    """
     reaction = REACTIONS[outcome.error] if outcome.error is not None and not outcome.success else None
     if reaction is None or reaction.expert is not Blame.NONE:
         yield expert_key(expert.expert_id)
-    if reaction is None or reaction.provider is not Blame.NONE:
+    if not expert.is_local and (reaction is None or reaction.provider is not Blame.NONE):
         yield provider_key(expert.provider)
 
 

@@ -96,13 +96,14 @@ class Router:
         guards: Guards | None = None,
         watchers: Sequence[Watcher] = (),
         service_hosts: Sequence[str] = (),
+        config: Path | None = None,
     ) -> None:
         self.policy = policy
         self.state = state
         self.log = log
         self.clock = clock or SystemClock()
         self.sink = watched(sink or LogSink(), watchers, self.clock)
-        self._reach = Reach.read(base_url, service_hosts)
+        self._reach = Reach.read(base_url, service_hosts, config)
         self.log_key = digest(log_key, size=MAX_KEY_BYTES) if log_key else os.urandom(MAX_KEY_BYTES)
         self.guards = guards or Guards.in_memory(policy, registry, log=log, clock=self.clock, sink=self.sink)
         boards = partial(self._reach.board, registry, policy, self.clock.now())
@@ -176,6 +177,7 @@ class Router:
             guards=Guards.over(url, policy, registry, log=log, clock=clock, sink=sink, key=settings.log_key),
             watchers=watchers,
             service_hosts=settings.listed_hosts if service_hosts is None else service_hosts,
+            config=folder,
         )
 
     @property
@@ -385,11 +387,8 @@ class Router:
 
     def close(self) -> None:
         """Write what is pending and give connections back."""
-        self._boards.close()
-        for name in ("executor", "services"):
-            if name in self.__dict__:
-                self.__dict__[name].close()
-        for part in (self.guards, self.log, self.state):
+        made = [self.__dict__[name] for name in ("executor", "services") if name in self.__dict__]
+        for part in (self._boards, *made, self.guards, self.log, self.state):
             part.close()
 
     def __enter__(self) -> Self:

@@ -62,6 +62,16 @@ class Settings(BaseModel):
     serve_simulate: bool = False
     serve_providers: str = ""
 
+    local_host: str = "127.0.0.1"
+    local_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    local_allow_hosts: str = ""
+    local_cors_origins: str = ""
+    local_rate: str = "6000/minute"
+    local_max_body_bytes: Annotated[int, Field(ge=1024, le=1_000_000_000)] = 8_000_000
+    local_timeout_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    local_drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    local_warm: str = ""
+
     @property
     def listed_hosts(self) -> tuple[str, ...]:
         """Hosts, networks and `*.domain`s where registered services may be, beside public ones."""

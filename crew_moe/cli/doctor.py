@@ -153,10 +153,12 @@ def _answering(expert: Expert) -> Check:
 
     if not expert.enabled:
         return _self_hosted(expert, ABSENT, "switched off in the catalogue")
-    if expert.transport is not Transport.OPENAI:
+    url = base_url(expert)
+    if expert.transport is Transport.HOSTED and url is None:
+        return _self_hosted(expert, OK, "hosted in this process; `crew-moe local` tells more")
+    if expert.transport is Transport.EXTRACTIVE:
         here = find_spec("summa") is not None
         return _self_hosted(expert, OK if here else ABSENT, "in this process" if here else "needs the extra 'crew'")
-    url = base_url(expert)
     trouble = _trouble(f"{url}/models")
     return _self_hosted(expert, PROBLEM if trouble else OK, f"{url}: {trouble or 'answers'}")
 

@@ -108,10 +108,13 @@ class Circuits:
             self._tell(key, self.state.succeed)
 
     def failed(self, expert: Expert, error: ErrorClass, retry_after_ms: float | None) -> None:
-        """Count a failure where it counts; `retry_after_ms` ejects the expert for that long."""
+        """Count a failure where it counts; `retry_after_ms` ejects the expert for that long.
+
+        Experts of one's own share no provider, whatever they are called: one that fails says nothing of the others.
+        """
         reaction = REACTIONS[error]
         provider, own = _keys(expert)
-        self._blame(provider, reaction.provider, None)
+        self._blame(provider, Blame.NONE if expert.is_local else reaction.provider, None)
         self._blame(own, reaction.expert, SETUP_EJECTION_MS if reaction.expert is Blame.EJECT else retry_after_ms)
 
     def undecided(self, expert: Expert) -> None:

@@ -74,7 +74,7 @@ def make_app(parts: Parts, *, extra: APIRouter | None = None) -> FastAPI:
         origins=parts.options.origins,
         log_key=parts.router.log_key,
     )
-    admission = _admission(parts)
+    admission = admission_of(parts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -98,9 +98,9 @@ def make_app(parts: Parts, *, extra: APIRouter | None = None) -> FastAPI:
     app.add_api_websocket_route("/ws/routing", stream)
     app.state.farewell = stream.close
     problems_of(app)
-    app.openapi = lambda: _document(app, parts.router)  # type: ignore[method-assign]  # as FastAPI's guide has it
+    document_by(app, parts.router)
     parts.telemetry.bind(parts.router)
-    _enter(app, parts, admission)
+    enter(app, parts, admission)
     return app
 
 
@@ -152,7 +152,8 @@ def _template(scope: Scope) -> str:
     return getattr(route, "path", "") if route is not None else ""
 
 
-def _admission(parts: Parts) -> Admission:
+def admission_of(parts: Parts) -> Admission:
+    """Who is let in, and how often."""
     rate, sink = RateLimit.parse(parts.options.rate, where="--rate"), parts.router.sink
     return Admission(
         parts.authenticator,
@@ -162,7 +163,7 @@ def _admission(parts: Parts) -> Admission:
     )
 
 
-def _enter(app: FastAPI, parts: Parts, admission: Admission) -> None:
+def enter(app: FastAPI, parts: Parts, admission: Admission) -> None:
     """Put the entrance in front of the routes; the last one added is passed first."""
     options = parts.options
     app.add_middleware(TimeLimit, seconds=options.timeout_s)
@@ -181,11 +182,15 @@ def _enter(app: FastAPI, parts: Parts, admission: Admission) -> None:
     app.add_middleware(RequestIds)
 
 
-def _document(app: FastAPI, router: Router) -> dict[str, Any]:
-    """The OpenAPI document, made once."""
-    if app.openapi_schema is None:
-        app.openapi_schema = documented(app, router)
-    return app.openapi_schema
+def document_by(app: FastAPI, router: Router) -> None:
+    """Have the app tell its OpenAPI document, which is made once, with this router's names in it."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = documented(app, router)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # as FastAPI's guide has it
 
 
 def _close(parts: Parts) -> None:

@@ -28,7 +28,7 @@ _PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": SCHEMAS.format(model=PROBLEM)
 _OPENAI_ERROR: Final = {
     _JSON: {"schema": {"type": "object", "required": ["error"], "properties": {"error": {"type": "object"}}}}
 }
-GUARDED: Final = ("/api/", OPENAI, "/metrics")
+GUARDED: Final = ("/api/", OPENAI, "/metrics", "/process", "/admin/")
 _METHODS: Final = frozenset({"get", "post", "put", "patch", "delete"})
 _TEXT: Final = {"type": "string"}
 _MAYBE_TEXT: Final = {"type": ["string", "null"]}

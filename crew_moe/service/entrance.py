@@ -20,7 +20,7 @@ from crew_moe.surface.fault import Fault
 
 REQUEST_ID: Final = "X-Request-ID"
 _A_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-UNLIMITED: Final = ("/v1/chat/completions", "/ws/")
+UNLIMITED: Final = ("/v1/chat/completions", "/process/sync", "/admin/reload-models", "/ws/")
 """Paths whose time is limited by what they do, not by the clock of a request."""
 
 

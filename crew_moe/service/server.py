@@ -70,8 +70,8 @@ def options_of(settings: Settings) -> ServiceOptions:
         host=settings.serve_host,
         port=settings.serve_port,
         workers=settings.serve_workers,
-        hosts=(*LOOPBACK, *_listed(settings.serve_allow_hosts)),
-        origins=_listed(settings.serve_cors_origins),
+        hosts=(*LOOPBACK, *listed(settings.serve_allow_hosts)),
+        origins=listed(settings.serve_cors_origins),
         rate=settings.serve_rate,
         max_body_bytes=settings.serve_max_body_bytes,
         timeout_s=settings.serve_timeout_s,
@@ -160,15 +160,20 @@ def _shared_by_workers(settings: Settings) -> Iterator[None]:
 
 def _line(listener: socket.socket, options: ServiceOptions, *, simulated: bool) -> str:
     """Where the service is, and what is special about it."""
-    host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     told = {
         f"{options.workers} workers": options.workers > 1,
         "simulated providers": simulated,
         "for development": options.dev,
     }
-    return ", ".join([f"Serving at {url}", *(note for note, true in told.items() if true)])
+    return ", ".join([f"Serving at {address_of(listener)}", *(note for note, true in told.items() if true)])
 
 
-def _listed(words: str) -> tuple[str, ...]:
+def address_of(listener: socket.socket) -> str:
+    """Where clients find it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def listed(words: str) -> tuple[str, ...]:
+    """The words between commas."""
     return tuple(word.strip() for word in words.split(",") if word.strip())

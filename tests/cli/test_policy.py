@@ -34,7 +34,7 @@ def test_valid_folder_is_said_to_be_valid(cli: Cli, crew_dir: Path) -> None:
 
     assert done.code == 0, done.err
     assert "agents.yaml, tasks.yaml are valid" in done.out
-    assert cli("policy", "validate", "--json").json["experts"] == 21
+    assert cli("policy", "validate", "--json").json["experts"] == 24
 
 
 def test_mistake_in_a_routing_block_is_found(cli: Cli, crew_dir: Path) -> None:

@@ -80,7 +80,7 @@ def test_live_decisions_keep_to_what_can_be_called_too() -> None:
 
     assert found.binding in ("retired", "no_credentials", "named_only")
     assert {"retired", "no_credentials"} <= {row.rule for row in found.rejections}
-    assert decided(on, pii="local_only", task_type="tool_use").expert_id == "local/extractive"
+    assert decided(on, pii="local_only", task_type="tool_use").expert_id == "local/auto"
 
 
 def test_with_an_address_for_all_no_key_is_needed() -> None:

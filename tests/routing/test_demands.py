@@ -107,7 +107,7 @@ def test_where_everybody_is_forbidden_nobody_serves() -> None:
 def test_local_only_lets_the_local_experts_in_and_no_other() -> None:
     found = served(Demands(local_only=True), task_type="tool_use", risk="high")
 
-    assert found.expert_id == "local/extractive"
+    assert found.expert_id == "local/auto"
     assert rules(found)["gpt-4o"] == "local_only"
 
 

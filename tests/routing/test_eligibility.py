@@ -64,7 +64,7 @@ def test_an_ejection_that_is_over_lets_the_expert_in_again() -> None:
 
 
 def test_a_local_expert_serves_what_may_not_leave() -> None:
-    assert decided(pii="local_only", task_type="tool_use").expert_id == "local/extractive"
+    assert decided(pii="local_only", task_type="tool_use").expert_id == "local/auto"
     assert decided(preferred_providers=["local"], pin="local/extractive").expert_id == "local/extractive"
 
 

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import typer
 
-from crew_moe.cli.local import bench, route, train_gate
+from crew_moe.cli.local import bench, route, serve, train_demo, train_gate
 
 
 class Command(Protocol):
@@ -15,7 +15,7 @@ class Command(Protocol):
     def register(self, app: typer.Typer) -> None: ...
 
 
-COMMANDS: Final[tuple[Command, ...]] = (route, train_gate, bench)
+COMMANDS: Final[tuple[Command, ...]] = (route, train_gate, train_demo, bench, serve)
 
 
 def register(app: typer.Typer) -> None:

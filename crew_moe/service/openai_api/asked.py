@@ -14,7 +14,7 @@ from crew_moe.errors import InvalidRequest
 from crew_moe.execution.completing import prepare
 from crew_moe.router import Router
 from crew_moe.service.openai_api.body import HINTS, ChatBody
-from crew_moe.service.openai_api.names import Aim, aim_of
+from crew_moe.service.openai_api.names import EVERYTHING, Aim, Offer, aim_of
 from crew_moe.surface.fault import Fault
 from crew_moe.surface.sight import seen
 
@@ -35,14 +35,15 @@ class Asked:
     wants_usage: bool
 
 
-def asked_of(body: ChatBody, router: Router, caller: Caller) -> Asked | Fault:
+def asked_of(body: ChatBody, router: Router, caller: Caller, offer: Offer = EVERYTHING) -> Asked | Fault:
     """The request in a body, or why nobody goes by the model's name. Raises InvalidRequest."""
-    aim = aim_of(body.model, seen(router.registry, caller))
+    aim = aim_of(body.model, seen(router.registry, caller), offer)
     if isinstance(aim, Fault):
         return aim
     request = _request(body, aim)
     if aim.local is not None and request.fallbacks is None:
-        request = request.model_copy(update={"fallbacks": _instead(aim.local, router, request, body, caller)})
+        others = _instead(aim.local, router, request, body, caller) if offer.is_whole else offer.instead
+        request = request.model_copy(update={"fallbacks": others})
     return Asked(
         request=request,
         messages=body.messages,

@@ -7,20 +7,20 @@ from typing import Any, Final
 
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.registry import Registry
-from crew_moe.service.openai_api.names import LOCAL_NAMES, Aim, aim_of, local_expert, names
+from crew_moe.service.openai_api.names import EVERYTHING, LOCAL_NAMES, Aim, Offer, aim_of, local_expert, names
 from crew_moe.surface.fault import Fault
 
 OWNER: Final = "crew-moe"
 
 
-def model_list(registry: Registry) -> dict[str, Any]:
+def model_list(registry: Registry, offer: Offer = EVERYTHING) -> dict[str, Any]:
     """Every name that may stand in a request. A local one says whether there is an expert behind it."""
-    return {"object": "list", "data": [_row(name, registry) for name in names(registry)]}
+    return {"object": "list", "data": [_row(name, registry) for name in names(registry, offer)]}
 
 
-def one_model(name: str, registry: Registry) -> dict[str, Any] | Fault:
+def one_model(name: str, registry: Registry, offer: Offer = EVERYTHING) -> dict[str, Any] | Fault:
     """One of them, or why nobody goes by this name."""
-    aim = aim_of(name, registry)
+    aim = aim_of(name, registry, offer)
     return _row(name, registry) if isinstance(aim, Aim) else aim
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from crew_moe.domain.expert import Expert, Tier
+from crew_moe.domain.expert import Expert, Tier, Transport
 from crew_moe.domain.registry import Registry
 from crew_moe.errors import UnknownExpert
 from crew_moe.surface.fault import Fault, fault_of
@@ -21,6 +21,8 @@ AUTO: Final = "auto"
 LOCAL_NAMES: Final = ("moe-auto", "moe-expert-byt5", "moe-expert-longformer")
 """Those that are listed whether or not there is an expert behind them."""
 _LOCAL: Final = "moe-"
+_HOSTED: Final = "moe-expert-"
+_PREFIX: Final = "local/"
 _TIERS: Final[Mapping[str, Tier]] = {f"{AUTO}:{tier}": tier for tier in Tier}
 
 
@@ -32,11 +34,35 @@ class Aim:
     local: Expert | None = None
 
 
-def aim_of(name: str, registry: Registry) -> Aim | Fault:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a service answers to: everything, and the router's best stands in for a local expert that is down; or only
+    these `hosted` experts (by their ids), and nobody but `instead` stands in.
+    """
+
+    hosted: frozenset[str] | None = None
+    instead: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        return self.hosted is None
+
+    def of(self, registry: Registry) -> Registry:
+        """The experts that go by their ids here."""
+        if self.hosted is None:
+            return registry
+        return Registry(experts=tuple(one for one in registry if one.enabled and one.expert_id in self.hosted))
+
+
+EVERYTHING: Final = Offer()
+
+
+def aim_of(name: str, registry: Registry, offer: Offer = EVERYTHING) -> Aim | Fault:
     """What the name asks for, or why nobody goes by it."""
-    if name == AUTO:
+    registry = offer.of(registry)
+    if offer.is_whole and name == AUTO:
         return Aim()
-    if name in _TIERS:
+    if offer.is_whole and name in _TIERS:
         return Aim(fields={"tier": _TIERS[name]})
     if registry.takes_chats(name):
         return Aim(fields={"pin": name})
@@ -45,7 +71,7 @@ def aim_of(name: str, registry: Registry) -> Aim | Fault:
         return Aim(fields={"pin": local.expert_id}, local=local)
     if name in LOCAL_NAMES:
         return _not_configured(name)
-    return fault_of(UnknownExpert(name, tuple(names(registry)), where="model"))
+    return fault_of(UnknownExpert(name, tuple(names(registry, offer)), where="model"))
 
 
 def local_expert(name: str, registry: Registry) -> Expert | None:
@@ -54,17 +80,27 @@ def local_expert(name: str, registry: Registry) -> Expert | None:
     return found if found is not None and found.enabled else None
 
 
-def names(registry: Registry) -> Iterator[str]:
+def names(registry: Registry, offer: Offer = EVERYTHING) -> Iterator[str]:
     """Every name, in the order of the list of models."""
-    yield AUTO
-    yield from _TIERS
+    registry = offer.of(registry)
+    if offer.is_whole:
+        yield AUTO
+        yield from _TIERS
     yield from (expert.expert_id for expert in registry if registry.takes_chats(expert.expert_id))
     yield from LOCAL_NAMES
+    hosted = (one for one in registry if one.enabled and (one.transport is Transport.HOSTED or not offer.is_whole))
+    yield from (name for name in map(_local_name, hosted) if name not in LOCAL_NAMES)
+
+
+def _local_name(expert: Expert) -> str:
+    """The seed's name for an expert that the local gate hosts."""
+    name = expert.expert_id.removeprefix(_PREFIX)
+    return f"{_LOCAL}{name}" if name == AUTO else f"{_HOSTED}{name}"
 
 
 def _expert_id(name: str) -> str:
     """`moe-expert-byt5` is local/byt5, `moe-auto` is local/auto: whoever serves them chooses among its own."""
-    return f"local/{name.removeprefix(_LOCAL).removeprefix('expert-')}" if name.startswith(_LOCAL) else ""
+    return f"{_PREFIX}{name.removeprefix(_LOCAL).removeprefix('expert-')}" if name.startswith(_LOCAL) else ""
 
 
 def _not_configured(name: str) -> Fault:

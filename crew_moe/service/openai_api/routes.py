@@ -14,12 +14,13 @@ from crew_moe.service.openai_api.asked import asked_of
 from crew_moe.service.openai_api.body import read_chat
 from crew_moe.service.openai_api.described import CHAT, MODEL, MODELS
 from crew_moe.service.openai_api.listing import model_list, one_model
+from crew_moe.service.openai_api.names import EVERYTHING, Offer
 from crew_moe.surface.fault import Fault, fault_of
 from crew_moe.surface.sight import seen
 
 
-def chat_routes(router: Router) -> APIRouter:
-    """The OpenAI API over a router."""
+def chat_routes(router: Router, offer: Offer = EVERYTHING) -> APIRouter:
+    """The OpenAI API over a router, for the names that are offered."""
     routes = APIRouter(prefix="/v1", route_class=GuardedRoute, tags=["openai"])
 
     @routes.post("/chat/completions", summary="Answer a chat by the right expert", **CHAT)
@@ -31,7 +32,7 @@ def chat_routes(router: Router) -> APIRouter:
         at which cost and instead of whom stands in the headers X-Crew-Moe-* and in the answer's field `crew_moe`.
         """
         try:
-            asked = asked_of(read_chat(await request.body()), router, caller_of(request))
+            asked = asked_of(read_chat(await request.body()), router, caller_of(request), offer)
         except CrewMoEError as error:
             return Failing(fault_of(error))
         return Failing(asked) if isinstance(asked, Fault) else Answering(router, asked)
@@ -40,13 +41,13 @@ def chat_routes(router: Router) -> APIRouter:
     @needs(AccessScope.READ, plain=True)
     async def models(request: Request) -> Response:
         """Every name that a request may have for its model."""
-        return JSONResponse(model_list(seen(router.registry, caller_of(request))))
+        return JSONResponse(model_list(seen(router.registry, caller_of(request)), offer))
 
     @routes.get("/models/{name:path}", summary="Look up a model", **MODEL)
     @needs(AccessScope.READ, plain=True)
     async def model(request: Request) -> Response:
         """One of the models."""
-        found = one_model(request.path_params["name"], seen(router.registry, caller_of(request)))
+        found = one_model(request.path_params["name"], seen(router.registry, caller_of(request)), offer)
         return Failing(found) if isinstance(found, Fault) else JSONResponse(found)
 
     return routes

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from crew_moe import Router
 from crew_moe.sim import Simulation
-from tests.service.openai_api.chatting import ASK, Chat
+from tests.catalog.writing import folder
+from tests.service.openai_api.chatting import ASK, Chat, chatting
 
 
 def refused(chat: Chat, kind: type[openai.APIStatusError], model: str = "auto", **fields: Any) -> dict[str, Any]:
@@ -32,9 +36,18 @@ def test_an_expert_of_the_hints_that_there_is_not_is_told_too(chat: Chat) -> Non
     assert refused(chat, openai.NotFoundError, hints={"fallbacks": ["gpt-9"]})["param"] == "fallbacks"
 
 
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Chat]:
+    """A service whose catalogue has the local experts switched off."""
+    off = {f"local/{name}": {"enabled": False} for name in ("auto", "byt5", "longformer")}
+    router = Router.from_config(folder(tmp_path, experts={"experts": off}), state=":memory:")
+    with router, chatting(router) as found:
+        yield found
+
+
 @pytest.mark.parametrize("name", ["moe-auto", "moe-expert-byt5", "moe-expert-longformer"])
-def test_a_local_model_without_an_expert_is_not_configured(chat: Chat, name: str) -> None:
-    told = refused(chat, openai.NotFoundError, name)
+def test_a_local_model_without_an_expert_is_not_configured(bare: Chat, name: str) -> None:
+    told = refused(bare, openai.NotFoundError, name)
     assert (told["code"], told["param"]) == ("not_configured", "model")
     assert f"local/{name.rpartition('-')[2]}" in told["crew_moe"]["next_step"]
 

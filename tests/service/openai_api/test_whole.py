@@ -142,5 +142,5 @@ def test_models_are_listed_by_every_name(chat: Chat) -> None:
     local = {name: model.model_extra for name, model in listed.items() if name.startswith("moe-")}
     assert {"auto", "auto:fast", "auto:baseline", "auto:premium", *chat.router.registry.by_id} < listed.keys()
     assert set(local) == {"moe-auto", "moe-expert-byt5", "moe-expert-longformer"}
-    assert all(more == {"crew_moe": {"configured": False}} for more in local.values())
+    assert all(more == {"crew_moe": {"configured": True}} for more in local.values())
     assert chat.client.models.retrieve("local/extractive").owned_by == "local"

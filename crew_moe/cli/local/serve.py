@@ -1,0 +1,80 @@
+"""`crew-moe local serve`: the local gate over HTTP."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crew_moe.cli.options import Config, State
+from crew_moe.cli.output import err
+from crew_moe.cli.serve import LIBRARIES
+from crew_moe.errors import MissingExtra
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(serve)
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Default 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Default 8000; 0 takes a free one.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", metavar="NAME", help="A name clients call this machine by; repeatable."),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option("--cors-origin", metavar="ORIGIN", help="Whose pages may call it, https://...; repeatable."),
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option("--rate", metavar="COUNT/UNIT", help="Per caller; default 6000/minute.")
+    ] = None,
+    max_body_bytes: Annotated[
+        int | None, typer.Option("--max-body-bytes", min=1024, max=1_000_000_000, help="Default 8000000.")
+    ] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout-s", min=0.1, max=86_400, help="To an answer; default local.yaml's, 30.")
+    ] = None,
+    drain_s: Annotated[
+        float | None, typer.Option("--drain-s", min=0, max=3600, help="A stop waits for calls; default 30.")
+    ] = None,
+    warm: Annotated[
+        list[str] | None, typer.Option("--warm", metavar="EXPERT", help="Load it at the start; repeatable.")
+    ] = None,
+    models: Annotated[
+        Path | None, typer.Option("--models", metavar="DIR", help="Folder of models; default .crew_moe/models.")
+    ] = None,
+    config: Config = None,
+    state: State = None,
+) -> int:
+    """Serve self-hosted experts over HTTP, until Ctrl-C or SIGTERM. A model is loaded when it is first asked."""
+    missing = next((name for name in LIBRARIES if find_spec(name) is None), None)
+    if missing is not None:
+        raise MissingExtra("service", missing)
+    from crew_moe.service.local.server import serve_local
+
+    given: dict[str, Any] = {
+        "local_host": host,
+        "local_port": port,
+        "local_allow_hosts": ",".join(allow_host or ()) or None,
+        "local_cors_origins": ",".join(cors_origin or ()) or None,
+        "local_rate": rate,
+        "local_max_body_bytes": max_body_bytes,
+        "local_timeout_s": timeout_s,
+        "local_drain_s": drain_s,
+        "local_warm": ",".join(warm or ()) or None,
+        "models": models,
+        "log_level": "debug" if context.find_root().params["debug"] else None,
+        "config": config,
+        "state": state,
+    }
+    told = {name: str(value) for name, value in given.items() if value is not None}
+    serve_local(told, lambda line: err().print(line, soft_wrap=True))
+    return 0
