@@ -23,7 +23,7 @@ OPTIONAL = {
 }  # fmt: skip
 NEEDS_AN_EXTRA = (
     "crew_moe.crew.", "crew_moe.execution.line.", "crew_moe.execution.lines.", "crew_moe.gating.discord.",
-    "crew_moe.service.", "mcp_server.",
+    "crew_moe.local_gate.layer.", "crew_moe.service.", "mcp_server.",
 )  # fmt: skip
 MODULE_BUDGET = 40
 
