@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 MAX_SENTENCE_CHARS: Final = 400
+MAX_ABBREVIATION: Final = 12
 
 _MARKER: Final = re.compile(r"^\s*(?:[-*+•>]\s+|\d{1,3}[.)]\s+|\[[ x]\]\s+)+")
 _HEADING: Final = re.compile(r"^\s{0,3}(#{1,6})\s+(\S[^\n]*)$")
@@ -18,6 +19,7 @@ _LABEL: Final = re.compile(r"^(?:keywords|[^.!?]{0,80}:$)", re.IGNORECASE)
 _EMPHASIS: Final = re.compile(r"\*\*|__|`")
 _CITATION: Final = re.compile(r"\s*\((?:[^()]{1,80}, )?sentence \d+\)$")
 _END: Final = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?![a-z])|(?<=[。！？])")
+_BORDER: Final = re.compile(rf"\n\s*|{_END.pattern}")
 _REMARK: Final = re.compile(r"[A-Z]\w{2,15}: ")
 _ABBREVIATION: Final = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|No|Nr|Fig|St|Prof|bzw|z\.B)|\b[A-Z])\.$"
@@ -55,6 +57,18 @@ def split(text: str) -> list[Sentence]:
                 seen.add(key)
                 sentences.append(Sentence(text=piece, number=len(sentences) + 1, section=section))
     return sentences
+
+
+def borders(text: str) -> list[int]:
+    """Where a sentence, line or paragraph ends and the next begins, white space counted with the end: offsets between 0
+    and the text's length, in order. The spans between them are the whole text; nothing is left out, as by `split`.
+    """
+    return [
+        found.end()
+        for found in _BORDER.finditer(text)
+        if found.end() < len(text)
+        and not _ABBREVIATION.search(text, max(0, found.start() - MAX_ABBREVIATION), found.start())
+    ]
 
 
 def _paragraphs(text: str) -> Iterator[tuple[str, str]]:
