@@ -40,7 +40,7 @@ class Recall:
     async def remembered(self, lane: Lane, request: Request, work: Work) -> Remembered | None:
         """The answer to just this, or to what is near enough."""
         asked = _question(lane, request, work)
-        if asked is None or not lane.version:
+        if asked is None:
             return None
         if (answer := self._memory.get(asked, lane.version)) is not None:
             return Remembered(answer)
@@ -76,7 +76,8 @@ class Recall:
         return None if answer is None else Remembered(answer, near[1])
 
     async def _embed(self, lane: Lane, request: Request, asked: Question) -> Vector | None:
-        answer = await _ask(lane, request, Job(Work(text=request.asked.text)), LocalTask.EMBED)
+        ask = partial(_ask, lane, request, Job(Work(text=request.asked.text)), LocalTask.EMBED)
+        answer, _ = await self._flights.join((_embedded(asked), request.asked.tier), ask)
         if isinstance(answer, LocalRefusal):
             if answer.trouble is Trouble.NOT_CAPABLE:
                 self._without_embeddings.add(lane.spec.name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
@@ -101,7 +101,7 @@ class LocalGate:
         future = self._thread.submit(self._answer(asked))
         return unavailable(CLOSED) if future is None else _wait(future)
 
-    async def stream(self, asked: Asked) -> AsyncIterator[str | Processed | LocalRefusal]:
+    async def stream(self, asked: Asked) -> AsyncGenerator[str | Processed | LocalRefusal, None]:
         """The answer in pieces as it is made, and at the end the whole, or why it broke off.
 
         A slow reader slows the expert down; one that leaves ends its work.

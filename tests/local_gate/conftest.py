@@ -1,13 +1,16 @@
-"""A short text with headings, and chats as CrewAI words them."""
+"""A short text with headings, chats as CrewAI words them, and a local gate over one small host."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+
+from crew_moe.local_gate.serving import LocalGate
+from tests.local_gate.engine_hosts import Upper, opened
 
 Messages = list[dict[str, Any]]
 
@@ -65,3 +68,38 @@ def crew_chat() -> Callable[..., Messages]:
         return [{"role": "system", "content": system}, {"role": "user", "content": text}]
 
     return build
+
+
+@pytest.fixture
+def upper() -> Upper:
+    return Upper()
+
+
+@pytest.fixture
+async def local(upper: Upper) -> AsyncIterator[LocalGate]:
+    """A local gate over `upper` alone."""
+    gate = opened(upper)
+    yield gate
+    await gate.aclose()
+
+
+@pytest.fixture(scope="session")
+def byt5_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny ByT5 as `crew-moe local train-demo` leaves it, after too few steps to know anything."""
+    return _tiny_demo("byt5", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def longformer_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `byt5_demo`, of the tiny LED."""
+    return _tiny_demo("longformer", tmp_path_factory)
+
+
+def _tiny_demo(kind: Literal["byt5", "longformer"], factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    from crew_moe.local_gate.demo.train import train_tiny
+
+    folder = factory.mktemp("models") / f"{kind}-demo"
+    train_tiny(kind, folder)
+    return folder

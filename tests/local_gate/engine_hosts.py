@@ -5,28 +5,35 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crew_moe.domain.hosting import BatchSpec, CacheSpec, HostKind, HostSpec, LocalPlan
-from crew_moe.domain.local_work import HostHealth, Loaded
+from crew_moe.domain.local_work import HostHealth, Loaded, LocalRefusal, Processed, Trouble
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.features import TextFeatures, features
 from crew_moe.local_gate.gate.choice import GateChoice
 from crew_moe.local_gate.gate.diagnostics import GateDiagnostics, diagnose
+from crew_moe.local_gate.serving import LocalGate
 from crew_moe.ports import Host, Made, Work
 
 PATIENCE_S = 30.0
 
 
 class Upper:
-    """Answers in capitals, and remembers the batches that it was given. `act` is done with each batch first."""
+    """Answers in capitals, streamed as `pieces`, and remembers its batches. `act` is done with each of them first."""
 
     takes_chats = False
 
     def __init__(
-        self, name: str = "upper", *, act: Callable[[Sequence[str]], object] | None = None, concurrent: int = 1
+        self,
+        name: str = "upper",
+        *,
+        act: Callable[[Sequence[str]], object] | None = None,
+        pieces: Callable[[str], Iterator[str]] = lambda text: iter(text.upper()),
+        concurrent: int = 1,
     ) -> None:
         self.name = name
         self.version = ""
@@ -34,6 +41,7 @@ class Upper:
         self.batches: list[list[str]] = []
         self.works: list[Work] = []
         self.act = act
+        self.pieces = pieces
         self.loads = 0
 
     def load(self) -> None:
@@ -60,7 +68,7 @@ class Upper:
         return unit
 
     def stream(self, work: Work) -> Iterator[str]:
-        yield from work.text.upper()
+        return self.pieces(work.text)
 
 
 class Held:
@@ -79,11 +87,12 @@ class Held:
 
 @dataclass(slots=True)
 class FixedGate:
-    """Always likes the experts in the same order; remembers among whom it was to choose."""
+    """Always likes the experts in the same order, the first best (or all `even`ly); remembers among whom it chose."""
 
     order: Sequence[str]
     asked: list[tuple[str, ...]] = field(default_factory=list)
     version: str = "fixed"
+    even: bool = False
 
     def features(self, text: str) -> TextFeatures:
         return features(text)
@@ -91,7 +100,7 @@ class FixedGate:
     def choose(self, text_features: TextFeatures, among: Collection[str]) -> GateChoice:
         self.asked.append(tuple(among))
         ranked = tuple(name for name in self.order if name in among)
-        shares = {name: 2.0**-place for place, name in enumerate(ranked, start=1)}
+        shares = {name: 0.5 if self.even else 2.0**-place for place, name in enumerate(ranked, start=1)}
         return GateChoice(
             expert=ranked[0],
             confidence=shares[ranked[0]],
@@ -119,6 +128,44 @@ def plan(
     )
 
 
+class Events:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def emit(self, event: str, /, **fields: Any) -> None:
+        self.told.append((event, fields))
+
+    def names(self) -> list[str]:
+        return [event for event, _ in self.told]
+
+
 def as_host(host: Upper) -> Host:
     """That it is one, mypy checks here."""
     return host
+
+
+def opened(*hosts: Upper, **given: Any) -> LocalGate:
+    """A local gate over these hosts, of which the gating network likes the first best. `given` goes to its plan
+    (`batch`, `cache`, `timeout_s`) or to itself (`sink`, `log`, `gate`).
+    """
+    names = [host.name for host in hosts]
+    for_plan = {name: given.pop(name) for name in ("batch", "cache", "timeout_s") if name in given}
+    given.setdefault("gate", FixedGate(names))
+    return LocalGate.open(plan(*names, **for_plan), hosts={host.name: as_host(host) for host in hosts}, **given)
+
+
+def processed(answer: object) -> Processed:
+    assert isinstance(answer, Processed), answer
+    return answer
+
+
+def refusal(answer: object) -> LocalRefusal:
+    assert isinstance(answer, LocalRefusal), answer
+    return answer
+
+
+def out_of_order(_: Sequence[str]) -> None:
+    """An act of a host that never answers."""
+    raise HostFailed(Trouble.UNAVAILABLE, "its server is down", next_steps=["start it"])
