@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from crew_moe.domain.complaint import complaint
 from crew_moe.errors import ConfigError
 
+Kind = Literal["byt5", "longformer"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 NAME: Final = "crew_moe.json"
 LABEL: Final = "demonstration"
 MAX_BYTES: Final = 1_000_000
@@ -85,7 +87,7 @@ class DemoManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["byt5", "longformer"]
+    kind: Kind
     label: str = LABEL
     tasks: Mapping[str, DemoTask]
     accuracy: Mapping[str, Mapping[str, float]] = {}
@@ -106,6 +108,11 @@ class DemoManifest(BaseModel):
         instruction, payload = parts
         named = next((name for name, task in self.tasks.items() if task.is_asked_by(instruction)), None)
         return None if named is None else (named, payload)
+
+
+def demo_folder(models: Path, kind: Kind) -> Path:
+    """Where the demonstration of this kind lies in a folder of models."""
+    return models / f"{kind}-demo"
 
 
 def read_manifest(folder: Path) -> DemoManifest | None:
