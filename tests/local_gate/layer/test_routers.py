@@ -31,7 +31,7 @@ from crew_moe.local_gate.layer import (
 ROUTERS: Final[dict[str, TokenRouter]] = {
     "top-k": TopK(k=2),
     "top-k, tight": TopK(k=2, capacity=Capacity(factor=0.6)),
-    "top-k, rerouting": TopK(k=2, capacity=Capacity(factor=0.8, overflow=Overflow.REROUTE)),
+    "top-k, rerouting": TopK(k=2, capacity=Capacity(factor=1.0, overflow=Overflow.REROUTE)),
     "switch": Switch(),
     "top-p": TopP(p=0.7, k=3, capacity=Capacity(factor=0.5)),
     "expert choice": ExpertChoice(factor=1.0),
@@ -50,7 +50,7 @@ def logits(shape: tuple[int, int, int]) -> Tensor:
     """(T, E) from (T, E, seed); the first experts are favoured."""
     tokens, experts, seed = shape
     made = torch.randn(tokens, experts, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return made - torch.arange(experts) / 2
+    return made - torch.arange(experts)
 
 
 def places(routes: Routes) -> list[tuple[int, int]]:
@@ -71,6 +71,17 @@ def test_no_capacity_is_exceeded_and_nothing_is_lost_from_sight(
     assert len(routes.expert) + routes.dropped == len(routes.choices.expert)
     assert 0 <= routes.dropped <= max(routes.overflowed, 0)
     assert int(routes.unserved().sum()) == shape[0] - len(set(routes.token.tolist()))
+
+
+@given(shape=SHAPES, priority=st.sampled_from(Priority))
+@few
+def test_what_is_kept_and_what_is_dropped_is_what_was_wanted(shape: tuple[int, int, int], priority: Priority) -> None:
+    whole = places(TopK(k=2)(logits(shape)))
+
+    routes = TopK(k=2, capacity=Capacity(factor=0.5, priority=priority))(logits(shape))
+
+    assert set(places(routes)) <= set(whole)
+    assert len(places(routes)) + routes.dropped == len(whole) == shape[0] * min(2, shape[1])
 
 
 @pytest.mark.parametrize("weighting", [Weighting.OVER_CHOSEN, Weighting.OVER_CARRIED])
