@@ -11,7 +11,7 @@ from crew_moe.domain.policy import Policy
 from crew_moe.domain.registry import Registry
 from crew_moe.guards import Guards
 from crew_moe.outcomes import Outcomes
-from crew_moe.ports import Clock, EventSink, StateStore
+from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
 from crew_moe.reach import Reach
 from crew_moe.state.memory.ledger import MemoryLedger
 
@@ -34,6 +34,7 @@ class Assembly:
     reach: Reach
     clock: Clock
     sink: EventSink
+    log: DecisionLog
 
     def executor(self) -> Executor:
         """Carries decisions out."""
@@ -41,7 +42,7 @@ class Assembly:
 
         return Executor(
             registry=self._registry,
-            client=self.reach.transports(self.clock, self.sink),
+            client=self.reach.transports(self.clock, self.sink, self.log),
             state=self.state,
             barrier=self.guards.barrier(),
             known=self.boards,

@@ -15,7 +15,7 @@ from crew_moe.domain.host_rules import HostRules
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.snapshot import Snapshot
-from crew_moe.ports import Clock, EventSink
+from crew_moe.ports import Clock, DecisionLog, EventSink
 from crew_moe.routing.board import Board, board_of
 from crew_moe.settings import api_key, base_url, has_credentials
 
@@ -62,7 +62,7 @@ class Reach:
     def key(self, expert: Expert) -> str | None:
         return api_key(expert) if self.elsewhere is None or expert.is_local else None
 
-    def transports(self, clock: Clock, sink: EventSink) -> Transports:
+    def transports(self, clock: Clock, sink: EventSink, log: DecisionLog) -> Transports:
         """Clients for every transport that this package speaks itself."""
         from crew_moe.execution.client import OpenAIClient
         from crew_moe.execution.guarded import GuardedTransport
@@ -74,12 +74,12 @@ class Reach:
             base_url_for=self.url, key_for=self.key, wire=Wire(transport=partial(GuardedTransport, self.hosts))
         )
         remote = OpenAIClient(base_url_for=self.url, key_for=self.key)
-        hosted = HostedClient(partial(self._local_gate, clock, sink), elsewhere=remote, url_for=self.url)
+        hosted = HostedClient(partial(self._local_gate, clock, sink, log), elsewhere=remote, url_for=self.url)
         return Transports({Transport.OPENAI: remote, Transport.HOSTED: hosted}, services=guarded)
 
-    def _local_gate(self, clock: Clock, sink: EventSink) -> LocalGate:
+    def _local_gate(self, clock: Clock, sink: EventSink, log: DecisionLog) -> LocalGate:
         """The gate over what is hosted; it loads no model yet. Raises ConfigError."""
         from crew_moe.catalog.local import load_local
         from crew_moe.local_gate.serving import LocalGate
 
-        return LocalGate.open(load_local(self.config), clock=clock, sink=sink)
+        return LocalGate.open(load_local(self.config), clock=clock, sink=sink, log=log)

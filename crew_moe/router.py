@@ -296,6 +296,7 @@ class Router:
             reach=self._reach,
             clock=self.clock,
             sink=self.sink,
+            log=self.log,
         )
 
     @cached_property

@@ -17,6 +17,7 @@ from crew_moe.catalog.expert_schema import (
     RateLimitsEntry,
     RatesEntry,
 )
+from crew_moe.catalog.hosted import with_hosted
 from crew_moe.catalog.live_prices import has_live_prices, with_live_prices
 from crew_moe.catalog.locate import layers
 from crew_moe.catalog.parse import parse_layers
@@ -31,7 +32,7 @@ FILE = "experts.yaml"
 
 
 def load_registry(config: Path | None = None, *, live: bool = False) -> Registry:
-    """The packaged catalogue with the experts.yaml of the folder `config` over it.
+    """The packaged catalogue with the experts.yaml of the folder `config` over it, and what its local.yaml hosts.
 
     `live`: at the prices of this moment, as far as the genai-prices library knows them, where it is installed.
     Raises ConfigError, which names file, key, what is allowed and the closest match.
@@ -53,7 +54,7 @@ def load_registry(config: Path | None = None, *, live: bool = False) -> Registry
         experts[expert_id] = _expert(expert_id, entry, provider)
     _check_urls(experts, source)
     _check_fallbacks(experts, source)
-    registry = Registry(experts=tuple(experts.values()))
+    registry = with_hosted(Registry(experts=tuple(experts.values())), config)
     return with_live_prices(registry) if live and has_live_prices() else registry
 
 

@@ -83,7 +83,7 @@ def local_parts(settings: Settings, options: ServiceOptions, plan: LocalPlan) ->
         options=options,
         state=settings.state,
     )
-    return LocalGate.open(plan, clock=router.clock, sink=router.sink), parts
+    return LocalGate.open(plan, clock=router.clock, sink=router.sink, log=router.log), parts
 
 
 def _check_fallback(plan: LocalPlan, registry: Registry) -> None:

@@ -1,0 +1,100 @@
+"""How the local gate's service tells of its health, and takes new models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from crew_moe.domain.local_work import Trouble
+from crew_moe.errors import HostFailed
+from tests.local_gate.engine_hosts import Upper
+from tests.service.local.serving import Local, engine_of, serving
+
+SEEDS_FIELDS = ("status", "models_loaded", "cuda_available", "device")
+
+
+class Changing(Upper):
+    """Its weights may be taken away."""
+
+    def __init__(self, name: str = "upper") -> None:
+        super().__init__(name)
+        self.gone = False
+
+    def load(self) -> None:
+        if self.gone:
+            raise HostFailed(Trouble.MISSING_WEIGHTS, "there is no such folder", next_steps=("train it",))
+        super().load()
+
+
+@pytest.fixture
+def host() -> Changing:
+    return Changing()
+
+
+@pytest.fixture
+def local(host: Changing) -> Iterator[Local]:
+    with serving(engine_of(host, Upper("second"))) as found:
+        yield found
+
+
+def test_health_has_the_four_fields_of_the_seed_at_the_top(local: Local) -> None:
+    row = local.client.get("/health").json()
+
+    assert tuple(row)[:4] == SEEDS_FIELDS
+    assert [row[name] for name in SEEDS_FIELDS] == ["healthy", False, False, "cpu"]
+    assert row["experts"]["upper"]["state"] == "cold"
+    assert set(row["gate"]) >= {"entropy", "utilisation"}
+
+
+def test_a_model_is_loaded_by_the_first_request(local: Local) -> None:
+    local.process("x")
+
+    row = local.client.get("/health").json()
+    assert (row["models_loaded"], row["experts"]["upper"]["version"]) == (True, "v1")
+
+
+def test_models_are_loaded_anew_and_others_stay(local: Local) -> None:
+    local.process("x", expert="upper")
+    local.process("x", expert="second")
+
+    done = local.client.post("/admin/reload-models", json={"experts": ["upper"]}).json()
+
+    assert done == {"reloaded": ["upper"], "failed": {}}
+    versions = {name: one["version"] for name, one in local.client.get("/health").json()["experts"].items()}
+    assert versions == {"upper": "v2", "second": "v1"}
+
+
+def test_without_names_all_are_loaded(local: Local) -> None:
+    assert local.client.post("/admin/reload-models").json()["reloaded"] == ["upper", "second"]
+
+
+def test_what_can_t_be_loaded_keeps_the_old_model(local: Local, host: Changing) -> None:
+    local.process("x", expert="upper")
+    host.gone = True
+
+    done = local.client.post("/admin/reload-models", json={"experts": ["upper"]}).json()
+
+    assert done["reloaded"] == []
+    assert (done["failed"]["upper"]["code"], done["failed"]["upper"]["suggestions"]) == (
+        "missing_weights",
+        ["train it"],
+    )
+    assert local.process("another text", expert="upper").json()["result"] == "ANOTHER TEXT"
+
+
+def test_a_name_that_there_is_not_is_told_with_the_closest(local: Local) -> None:
+    told = local.client.post("/admin/reload-models", json={"experts": ["uper"]}).json()
+
+    assert (told["status"], told["code"], told["closest"]) == (404, "unknown_expert", "upper")
+
+
+def test_where_nobody_can_serve_it_is_unhealthy() -> None:
+    host = Changing()
+    host.gone = True
+    with serving(engine_of(host)) as local:
+        assert local.process("x").json()["code"] == "missing_weights"
+        answer = local.client.get("/health")
+
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert answer.json()["experts"]["upper"]["trouble"] == "missing_weights"
