@@ -83,6 +83,7 @@ class Engine:
             async with asyncio.timeout(request.deadline - self._clock.monotonic()):
                 return await self._answer(request)
         except TimeoutError:
+            self._tell("local_late", expert=asked.expert or "", timeout_s=timeout_s)
             return late(asked.expert, timeout_s)
 
     async def choose(self, asked: Asked) -> GateChoice | LocalRefusal:
@@ -146,12 +147,14 @@ class Engine:
     async def _in_turn(self, choice: GateChoice, request: Request) -> Processed | LocalRefusal:
         """The gate's expert, then those it likes less, while there are outages; if all fail, the first says why."""
         decision_id = self._notes.chose(choice)
-        tried: list[tuple[str, Trouble]] = []
+        order = self._order(choice, request)
+        tried = [(name, Trouble.OVERLOADED) for name in (choice.expert,) if name != order[0]]
         first: LocalRefusal | None = None
-        for name in self._order(choice, request):
+        for name in order:
             answer = await self._ask(self.lanes[name], request, confidence=choice.probabilities[name])
             if isinstance(answer, Processed):
-                return self._noted(decision_id, replace(answer, tried=tuple(tried)), name)
+                others = tuple(one for one in tried if one[0] != name)
+                return self._noted(decision_id, replace(answer, tried=others), name)
             first = first or answer
             if answer.trouble not in GOES_ON or (request.pipe is not None and request.pipe.started):
                 return self._noted(decision_id, answer, name)
@@ -178,7 +181,7 @@ class Engine:
         ranked = (choice.expert, *(name for name in choice.ranked if name != choice.expert))
         if not request.asked.flexible:
             return ranked
-        waits_s = {name: self.lanes[name].batcher.expected_wait_s(request.asked.tier) for name in ranked}
+        waits_s = {name: self.lanes[name].expected_wait_s(request.asked.tier) for name in ranked}
         return relieved(ranked, choice.probabilities, waits_s, request.deadline - self._clock.monotonic())
 
     async def _ask(self, lane: Lane, request: Request, *, confidence: float) -> Processed | LocalRefusal:
@@ -195,17 +198,22 @@ class Engine:
             full, work = work, self._relieved(lane, request, work)
             answer = await self._recall.fresh(lane, request, work)
         if isinstance(answer, LocalRefusal):
-            if answer.trouble is Trouble.OVERLOADED:
-                self._tell("local_overloaded", expert=lane.spec.name, waiting=len(lane.batcher))
+            self._tell_of(answer, lane)
             return answer
         processed = self._processed(lane, request, answer, confidence)
         if known is not None:
             return replace(processed, cached=True, similarity=known.similarity)
         return processed if work == full else replace(processed, profile="light")
 
+    def _tell_of(self, refusal: LocalRefusal, lane: Lane) -> None:
+        if refusal.trouble is Trouble.OVERLOADED:
+            self._tell("local_overloaded", expert=lane.spec.name, waiting=len(lane.batcher))
+        elif refusal.trouble.is_outage:
+            self._tell("local_failed", expert=lane.spec.name, trouble=str(refusal.trouble), what=refusal.what)
+
     def _relieved(self, lane: Lane, request: Request, work: Work) -> Work:
         """The same, or something cheaper where too many wait."""
-        wait_s = lane.batcher.expected_wait_s(request.asked.tier)
+        wait_s = lane.expected_wait_s(request.asked.tier)
         if request.asked.flexible and is_busy(wait_s, request.deadline - self._clock.monotonic()):
             return lighter(work)
         return work

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import BatchSpec, HostSpec
 from crew_moe.domain.local_work import HostHealth, LocalTask, Trouble
 from crew_moe.errors import HostFailed
@@ -75,6 +76,7 @@ class Lane:
         self._pool = pool
         self._clock = clock
         self._tell = tell
+        self._queue = batch.queue
         self._loads = 0
         self._down_until = float("-inf")
         self.workers = Workers(f"local-{spec.name}")
@@ -86,6 +88,11 @@ class Lane:
     def down(self) -> bool:
         """Whether there is nothing to load, or it lately could not be loaded at all."""
         return self._clock.monotonic() < self._down_until or not _is_there(self.spec)
+
+    def expected_wait_s(self, tier: Tier) -> float:
+        """How long a new call would wait; for ever where so many wait that it may be refused soon."""
+        crowded = len(self.batcher) * 2 > self._queue
+        return float("inf") if crowded else self.batcher.expected_wait_s(tier)
 
     def reload(self) -> None:
         """In a thread. Raises HostFailed, and everything is as before."""
@@ -103,7 +110,6 @@ class Lane:
             except HostFailed as error:
                 if error.trouble in DOWN:
                     self._down_until = self._clock.monotonic() + DOWN_S
-                self._tell("local_failed", expert=self.spec.name, trouble=str(error.trouble), what=error.what)
                 raise
             self._met(host, loads)
             yield host

@@ -51,6 +51,7 @@ class LoopThread:
         asyncio.set_event_loop(loop)
         try:
             loop.run_forever()
+            loop.run_until_complete(asyncio.sleep(0))  # so that what came last has begun, and can say that it ended
             left = asyncio.all_tasks(loop)
             for task in left:
                 task.cancel()

@@ -115,12 +115,16 @@ class Line:
     def __init__(self) -> None:
         self._queues: dict[tuple[tuple[str, int], Tier], Queue] = {}
         self._places: dict[int, Place] = {}
+        self._calls = dict.fromkeys(Tier, 0)
+        self._tokens = dict.fromkeys(Tier, 0)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def put(self, place: Place) -> None:
         self._places[place.number] = place
+        self._calls[place.tier] += 1
+        self._tokens[place.tier] += place.tokens
         self._queues.setdefault((place.bucket, place.tier), OrderedDict())[place.number] = place
 
     def remove(self, number: int) -> bool:
@@ -128,6 +132,8 @@ class Line:
         place = self._places.pop(number, None)
         if place is None:
             return False
+        self._calls[place.tier] -= 1
+        self._tokens[place.tier] -= place.tokens
         key = (place.bucket, place.tier)
         queue = self._queues[key]
         del queue[number]
@@ -145,5 +151,5 @@ class Line:
 
     def before(self, tier: Tier) -> tuple[int, int]:
         """How many calls, and tokens, go before a new one of this tier (if nobody ages meanwhile)."""
-        ahead = [place.tokens for place in self._places.values() if place.tier.rank >= tier.rank]
-        return len(ahead), sum(ahead)
+        ahead = [other for other in Tier if other.rank >= tier.rank]
+        return sum(self._calls[other] for other in ahead), sum(self._tokens[other] for other in ahead)

@@ -26,11 +26,11 @@ class Workers:
         self._threads: list[threading.Thread] = []
         self._closed = False
 
-    def do(self, call: Callable[[], object]) -> None:
-        """Have it done soon; it must not raise. After `close` it is not done any more."""
+    def do(self, call: Callable[[], object]) -> bool:
+        """Have it done soon; it must not raise. False after `close`: then it is not done."""
         with self._lock:
             if self._closed:
-                return
+                return False
             if self._free:
                 self._free -= 1
             else:
@@ -39,9 +39,10 @@ class Workers:
                 self._threads.append(thread)
                 thread.start()
             self._calls.put(call)
+            return True
 
     def result(self, call: Callable[[], T]) -> Future[T]:
-        """What it gives or raises, once it is done."""
+        """What it gives or raises, once it is done; cancelled after `close`."""
         future: Future[T] = Future()
 
         def fulfil() -> None:
@@ -52,7 +53,8 @@ class Workers:
             except BaseException as error:  # noqa: BLE001 - it is whoever asked for the result that it concerns
                 future.set_exception(error)
 
-        self.do(fulfil)
+        if not self.do(fulfil):
+            future.cancel()
         return future
 
     def close(self, within_s: float) -> bool:

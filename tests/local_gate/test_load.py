@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from crew_moe.clock import ManualClock
 from crew_moe.domain.hosting import BatchSpec
-from crew_moe.domain.local_work import Asked, LocalRefusal, Processed
+from crew_moe.domain.local_work import Asked, LocalRefusal, Processed, Trouble
 from crew_moe.local_gate.serving import LocalGate
 from tests.local_gate.engine_hosts import (
     FixedGate,
@@ -31,7 +31,7 @@ async def test_busy_expert_is_passed_over_for_one_that_is_nearly_as_likely() -> 
     await hanging
     await local.aclose()
 
-    assert (answer.expert_used, answer.tried) == ("free", ())
+    assert (answer.expert_used, answer.tried) == ("free", (("busy", Trouble.OVERLOADED),))
 
 
 async def slow_down(

@@ -125,6 +125,7 @@ def test_every_call_leaves_once_in_order_and_no_batch_is_too_large(
         gone += sorted((*batch.late, *members), key=lambda one: one.number)
 
     assert sorted(numbers(gone)) == numbers(places)
+    assert line.before(Tier.FAST) == (0, 0)
     for alike in {(one.bucket, one.tier) for one in places}:
         served = [one for one in gone if (one.bucket, one.tier) == alike]
         assert all(before.number < after.number for before, after in pairwise(served))

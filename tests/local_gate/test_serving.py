@@ -205,7 +205,7 @@ async def test_events_tell_what_happened_and_nothing_of_the_text(failing: Upper,
     await local.process(Asked(text="secret"))
     await local.aclose()
 
-    assert events.names() == ["local_loaded", "local_switched", "local_loaded"]
+    assert events.names() == ["local_loaded", "local_failed", "local_switched", "local_loaded"]
     assert "secret" not in repr(events.told)
 
 
