@@ -9,7 +9,7 @@ from typing import Final
 from crew_moe.domain.hosting import HostSpec
 from crew_moe.domain.local_work import Asked, LocalRefusal, Trouble
 from crew_moe.errors import closest
-from crew_moe.local_gate.refusals import wrong
+from crew_moe.local_gate.refusals import unavailable, wrong
 
 SHORTER: Final = ("break the text into smaller parts",)
 
@@ -18,6 +18,8 @@ def complaint_about(asked: Asked, hosts: Mapping[str, HostSpec]) -> LocalRefusal
     """The first thing that is wrong, in words without the text; None where all is well."""
     if asked.expert is not None and asked.expert not in hosts:
         return unknown(asked.expert, hosts)
+    if not hosts:
+        return unavailable("no expert is hosted here")
     if not isinstance(asked.text, str):
         return wrong(f"the text must be a string, not {type(asked.text).__name__}", expert=asked.expert)
     if asked.timeout_s is not None and not (math.isfinite(asked.timeout_s) and asked.timeout_s > 0):

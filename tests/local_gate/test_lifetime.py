@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
-from crew_moe.domain.hosting import LocalPlan
+import pytest
+
+from crew_moe.domain.hosting import CacheSpec, LocalPlan
 from crew_moe.domain.local_work import Asked, Loaded, Trouble
 from crew_moe.local_gate.serving import LocalGate
 from tests.local_gate.engine_hosts import (
@@ -101,3 +105,27 @@ async def test_requests_leave_no_tasks_behind(local: LocalGate) -> None:
         await local.process(Asked(text=f"hello {n}"))
 
     assert len(asyncio.all_tasks()) == before
+
+
+async def test_gate_that_hosts_nobody_says_so() -> None:
+    local = opened()
+
+    assert refusal(await local.process(Asked(text="hello"))).trouble is Trouble.UNAVAILABLE
+    await local.aclose()
+
+
+@pytest.mark.accept
+async def test_ten_thousand_requests_leave_nothing_behind(upper: Upper) -> None:
+    local = opened(upper, cache=CacheSpec(results=100, embeddings=100, similarity=0.999))
+    upper.batches, upper.works = deque(maxlen=1), deque(maxlen=1)  # type: ignore[assignment]
+
+    async def half(first: int) -> int:
+        for start in range(first, first + 5_000, 50):
+            await asyncio.gather(*(local.process(Asked(text=f"{n:06d}")) for n in range(start, start + 50)))
+        gc.collect()
+        return len(gc.get_objects())
+
+    grown = -await half(0) + await half(5_000)
+    await local.aclose()
+
+    assert grown < 1_000
