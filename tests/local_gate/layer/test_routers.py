@@ -142,6 +142,15 @@ def test_rerouting_goes_where_nobody_was_dropped_before(shape: tuple[int, int, i
     assert not any(wanted[expert] > kept[expert] for _, expert in moved)
 
 
+def test_rerouting_never_takes_an_expert_that_is_closed() -> None:
+    closed = torch.tensor([3.0, 0.0, -torch.inf]).expand(6, 3)
+
+    routes = Switch(capacity=Capacity(factor=1.0, overflow=Overflow.REROUTE))(closed)
+
+    assert sorted(routes.expert.tolist()) == [0, 0, 1, 1]
+    assert routes.dropped == 2
+
+
 @given(shape=SHAPES, p=st.floats(0.05, 1.0))
 @few
 def test_top_p_takes_the_fewest_that_suffice(shape: tuple[int, int, int], p: float) -> None:
