@@ -19,7 +19,7 @@ from crew_moe.domain.hosting import LocalPlan
 from crew_moe.domain.local_work import Asked, Loaded, LocalHealth, LocalRefusal, Processed
 from crew_moe.local_gate.engine import Chooser, Engine
 from crew_moe.local_gate.gate.choice import GateChoice
-from crew_moe.local_gate.gate.gate import Gate
+from crew_moe.local_gate.gate.gate import Gate, packaged
 from crew_moe.local_gate.hosts.opening import open_host
 from crew_moe.local_gate.hosts.pool import HostPool
 from crew_moe.local_gate.lane import Pool
@@ -36,21 +36,25 @@ CLOSED: Final = "the local gate is closed"
 
 
 class LocalGate:
-    """Serves a plan's hosted experts, for as many threads and loops as there are. Close it when done."""
+    """Serves a plan's hosted experts, for as many threads and loops as there are. Close it when done.
+
+    `open` makes one from a plan. Made directly, it is over a pool of one's own, and without a `gate` the packaged
+    network chooses, which never learns from examples.
+    """
 
     def __init__(
         self,
         plan: LocalPlan,
         *,
         pool: Pool,
-        gate: Chooser,
+        gate: Chooser | None = None,
         clock: Clock | None = None,
         sink: EventSink | None = None,
         log: DecisionLog | None = None,
     ) -> None:
         self.plan = plan
         self._pool = pool
-        self._gate = gate
+        self._gate = gate or Gate(packaged(), plan.hosts, plan.gate)
         self._clock = clock or SystemClock()
         self._sink = sink
         self._log = log

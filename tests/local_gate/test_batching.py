@@ -20,6 +20,7 @@ from crew_moe.local_gate.workers import Workers
 from tests.local_gate.engine_hosts import Held
 
 NEVER = 1e9
+PATIENCE_S = 10.0
 Answer = str | LocalRefusal
 
 
@@ -57,7 +58,11 @@ class Bench:
         )
 
     def ask(self, text: str, *, tier: Tier = Tier.BASELINE, deadline: float = NEVER) -> asyncio.Task[Answer]:
-        return asyncio.ensure_future(self.batcher.ask(text, kind="process", tokens=1, tier=tier, deadline=deadline))
+        return asyncio.ensure_future(self._answer(text, tier, deadline))
+
+    async def _answer(self, text: str, tier: Tier, deadline: float) -> Answer:
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.batcher.ask(text, kind="process", tokens=1, tier=tier, deadline=deadline)
 
     async def held(self) -> tuple[Held, asyncio.Task[Answer]]:
         """The model hangs in a first call, until told to go on."""
@@ -68,8 +73,9 @@ class Bench:
         return held, first
 
     async def aclose(self) -> None:
-        await self.batcher.aclose()
-        assert self.workers.close(within_s=30.0)
+        async with asyncio.timeout(PATIENCE_S):
+            await self.batcher.aclose()
+        assert self.workers.close(within_s=PATIENCE_S)
 
 
 @pytest.fixture
