@@ -18,7 +18,10 @@ from crew_moe.local_gate.layer.routing import Routes
 
 
 class Balance(StrEnum):
-    """Under which name others know the auxiliary loss E x sum of f(e) P(e), P(e) the mean of p(t, e)."""
+    """Under which name others know the auxiliary loss E x sum of f(e) P(e), P(e) the mean of p(t, e).
+
+    Of one layer: the losses of several are added up, where transformers' Mixtral takes f and P over all layers' tokens.
+    """
 
     SWITCH = "switch"  # f(e) = c(e) / (k T); 1 when balanced (Switch, DeepSpeed's top-1 and top-k)
     MIXTRAL = "mixtral"  # f(e) = c(e) / T; k when balanced (transformers' load_balancing_loss_func)

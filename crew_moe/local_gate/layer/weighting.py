@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 class Weighting(StrEnum):
-    """What stands under the fraction; above it stands the probability of the expert that does the work."""
+    """What stands under the fraction; above it stands the probability of the expert that does the work.
+
+    A single choice over itself is always 1 and teaches the gating network nothing: train top-1 by PROBABILITY.
+    """
 
     PROBABILITY = "probability"  # 1: the probability itself (Switch, DeepSpeed's top-1)
     OVER_CHOSEN = "over_chosen"  # the sum over the token's choices, carried out or not (Shazeer, Mixtral, GShard)
