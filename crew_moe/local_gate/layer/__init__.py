@@ -14,7 +14,7 @@ from crew_moe.local_gate.layer.diagnostics import RoutingDiagnostics, diagnose
 from crew_moe.local_gate.layer.dispatch import combine
 from crew_moe.local_gate.layer.dynamic_k import k_under
 from crew_moe.local_gate.layer.expert_choice import ExpertChoice
-from crew_moe.local_gate.layer.experts import FFNExperts, SwiGLUExperts, TwoMatrixExperts
+from crew_moe.local_gate.layer.experts import Experts, FFNExperts, SwiGLUExperts, TwoMatrixExperts
 from crew_moe.local_gate.layer.gating import GatingNetwork, LinearGate, NoisyGate, Scores
 from crew_moe.local_gate.layer.losses import (
     Balance,
@@ -26,6 +26,7 @@ from crew_moe.local_gate.layer.losses import (
     z_loss,
 )
 from crew_moe.local_gate.layer.moe_layer import LayerReport, MoELayer
+from crew_moe.local_gate.layer.parallel import ParallelExperts, sum_shared_gradients
 from crew_moe.local_gate.layer.routing import Choices, Routes, TokenRouter
 from crew_moe.local_gate.layer.shared import SharedExperts
 from crew_moe.local_gate.layer.switch import Switch
@@ -38,6 +39,7 @@ __all__ = [
     "Capacity",
     "Choices",
     "ExpertChoice",
+    "Experts",
     "FFNExperts",
     "GatingNetwork",
     "LayerReport",
@@ -46,6 +48,7 @@ __all__ = [
     "MoELayer",
     "NoisyGate",
     "Overflow",
+    "ParallelExperts",
     "Priority",
     "Rounding",
     "Routes",
@@ -65,6 +68,7 @@ __all__ = [
     "importance_loss",
     "k_under",
     "load_loss",
+    "sum_shared_gradients",
     "total_loss",
     "z_loss",
 ]

@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
+from typing import Final, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from crew_moe.local_gate.layer.activations import activation_named
+from crew_moe.local_gate.layer.few import few
+from crew_moe.local_gate.layer.grouped import grouped
+from crew_moe.local_gate.layer.grouping import Grouping
+
+FEW: Final = 16  # tokens up to which the time goes into reading weights, not into multiplying with them
 
 
-class FFNExperts(nn.Module, ABC):
-    """E feed-forward networks of one shape without bias, (n, d) -> (n, d): two matrices and what is between them.
-
-    The grouped computation takes them apart, so a kind of experts says how its middle is done and undone.
-    """
+class Experts(nn.Module, ABC):
+    """E experts that carry out routes, wherever they are."""
 
     def __init__(self, experts: int) -> None:
         super().__init__()
         self.experts = experts
+
+    @abstractmethod
+    def weighted_sum(self, x: Tensor, expert: Tensor, token: Tensor, weight: Tensor) -> Tensor:
+        """(T, d) -> (T, d): what the experts of each token's assignments (A,) make of it, times weight, added up."""
+
+
+class FFNExperts(Experts):
+    """Feed-forward networks of one shape without bias, (n, d) -> (n, d): two matrices and what is between them.
+
+    The grouped computation takes them apart, so a kind of experts says how its middle is done and undone. They compute
+    in their own dtype, a token's sum is in float32 at least, and the result has the dtype of x. Differentiable once.
+    """
+
+    def weighted_sum(self, x: Tensor, expert: Tensor, token: Tensor, weight: Tensor) -> Tensor:
+        first, _ = self.matrices()
+        given = x.to(first.dtype)
+        weight = weight.to(torch.promote_types(first.dtype, weight.dtype))
+        if len(x) <= FEW and not torch.is_grad_enabled():
+            return few(given, expert, token, weight, self).to(x.dtype)
+        grouping = Grouping.of(expert, token, experts=self.experts, tokens=len(x))
+        return grouped(given, weight, self, grouping).to(x.dtype)
 
     @abstractmethod
     def matrices(self) -> tuple[Tensor, Tensor]:
@@ -37,6 +62,15 @@ class FFNExperts(nn.Module, ABC):
         """What FFN expert `expert` makes of its rows: (n, d) -> (n, d)."""
         first, second = self.matrices()
         return functional.linear(self.middle(functional.linear(x, first[expert])), second[expert])
+
+    def part(self, begin: int, end: int) -> Self:
+        """The experts from `begin` up to `end`, with weights of their own."""
+        some = copy(self)
+        some.experts = end - begin
+        some._parameters = {}  # the copy shares the dict with the original
+        for name, weight in self.named_parameters(recurse=False):
+            some.register_parameter(name, nn.Parameter(weight.detach()[begin:end].clone(), weight.requires_grad))
+        return some
 
 
 class TwoMatrixExperts(FFNExperts):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from crew_moe.local_gate.layer.experts import FFNExperts
+if TYPE_CHECKING:
+    from crew_moe.local_gate.layer.experts import FFNExperts
 
 
 def few(x: Tensor, expert: Tensor, token: Tensor, weight: Tensor, experts: FFNExperts) -> Tensor:

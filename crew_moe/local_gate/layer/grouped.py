@@ -6,14 +6,16 @@ Here an expert's gradients are written once, where they belong, and only first p
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from crew_moe.errors import InvalidInput
-from crew_moe.local_gate.layer.experts import FFNExperts
 from crew_moe.local_gate.layer.grouping import Grouping
+
+if TYPE_CHECKING:
+    from crew_moe.local_gate.layer.experts import FFNExperts
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, None, None]
 

@@ -11,7 +11,7 @@ from crew_moe.errors import InvalidInput
 from crew_moe.local_gate.layer.diagnostics import RoutingDiagnostics, diagnose
 from crew_moe.local_gate.layer.dispatch import combine
 from crew_moe.local_gate.layer.dynamic_k import k_under
-from crew_moe.local_gate.layer.experts import FFNExperts
+from crew_moe.local_gate.layer.experts import Experts
 from crew_moe.local_gate.layer.gating import GatingNetwork, Scores
 from crew_moe.local_gate.layer.losses import LossWeights, total_loss
 from crew_moe.local_gate.layer.routing import Routes, TokenRouter
@@ -40,7 +40,7 @@ class MoELayer(nn.Module):
     """
 
     def __init__(
-        self, *, gate: GatingNetwork, router: TokenRouter, experts: FFNExperts, shared: nn.Module | None = None
+        self, *, gate: GatingNetwork, router: TokenRouter, experts: Experts, shared: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.gate = gate

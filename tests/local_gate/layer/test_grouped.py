@@ -17,7 +17,7 @@ from torch import Tensor
 from crew_moe.errors import InvalidInput
 from crew_moe.local_gate.layer import FFNExperts, SwiGLUExperts, TwoMatrixExperts
 from crew_moe.local_gate.layer import grouping as grouping_module
-from crew_moe.local_gate.layer.dispatch import FEW, weighted_sum
+from crew_moe.local_gate.layer.experts import FEW
 from crew_moe.local_gate.layer.few import few
 
 E, D, F = 5, 6, 7
@@ -74,10 +74,10 @@ def _equal_one_by_one(experts: FFNExperts, expert: list[int], token: list[int], 
     given = _material(expert, token, tokens)
     wanted = [given[0], given[3], *experts.parameters()]
 
-    y = weighted_sum(*given, experts)
+    y = experts.weighted_sum(*given)
     expected = _one_by_one(*given, experts)
     with torch.no_grad():
-        inferred = weighted_sum(*given, experts)
+        inferred = experts.weighted_sum(*given)
 
     ours, theirs = _gradients(y, wanted), _gradients(expected, wanted)
     for left, right in zip((y, inferred, *ours), (expected, expected, *theirs), strict=True):
@@ -111,7 +111,7 @@ def test_perturbed_weight_is_noticed() -> None:
     with torch.no_grad():
         experts.down[3, 2, 1] += 1e-6
 
-    assert (weighted_sum(*given, experts) - expected).abs().max() > 1e-8
+    assert (experts.weighted_sum(*given) - expected).abs().max() > 1e-8
 
 
 @pytest.mark.parametrize("tokens", [1, 7, FEW])
@@ -123,7 +123,7 @@ def test_few_tokens_equal_many(tokens: int) -> None:
     with torch.no_grad():
         made = few(*given, experts)
 
-    torch.testing.assert_close(made, weighted_sum(*given, experts).detach(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(made, experts.weighted_sum(*given).detach(), rtol=0, atol=1e-12)
 
 
 def test_few_tokens_read_the_active_experts_alone() -> None:
@@ -132,7 +132,7 @@ def test_few_tokens_read_the_active_experts_alone() -> None:
 
     with torch.no_grad():
         experts.w_in[1:4] = torch.nan
-        made = weighted_sum(*given, experts)
+        made = experts.weighted_sum(*given)
 
     assert made.isfinite().all()
 
@@ -143,7 +143,7 @@ def test_tokens_need_not_lie_in_a_row() -> None:
     x, expert, token, weight = _material(*ROUTES["balanced"])
     spread = x.detach().t().contiguous().t().requires_grad_()
 
-    y, expected = (weighted_sum(tokens, expert, token, weight, experts) for tokens in (spread, x))
+    y, expected = (experts.weighted_sum(tokens, expert, token, weight) for tokens in (spread, x))
     ones = torch.ones((), dtype=y.dtype).expand_as(y)
 
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
@@ -161,9 +161,9 @@ def test_bfloat16_keeps_its_dtype_and_comes_near(tokens: int) -> None:
 
     halved = SwiGLUExperts(E, D, F).bfloat16()
     halved.load_state_dict(experts.state_dict())
-    y = weighted_sum(x, expert, token, weight, halved)
+    y = halved.weighted_sum(x, expert, token, weight)
     gradients = torch.autograd.grad(y.float().sum(), [x, weight, halved.gate_up])
-    expected = weighted_sum(x.detach().float(), expert, token, weight, experts)
+    expected = experts.weighted_sum(x.detach().float(), expert, token, weight)
 
     assert [y.dtype, *(made.dtype for made in gradients)] == [x.dtype, x.dtype, weight.dtype, x.dtype]
     torch.testing.assert_close(y.float(), expected, rtol=0.05, atol=0.02)
@@ -174,17 +174,17 @@ def test_frozen_experts_cost_no_gradients_and_the_rest_stays_right() -> None:
     experts = SwiGLUExperts(E, D, F).double()
     given = _material(*ROUTES["balanced"])
     wanted = [given[0], given[3]]
-    expected = _gradients(weighted_sum(*given, experts), wanted)
+    expected = _gradients(experts.weighted_sum(*given), wanted)
 
     experts.requires_grad_(False)
 
-    for ours, theirs in zip(_gradients(weighted_sum(*given, experts), wanted), expected, strict=True):
+    for ours, theirs in zip(_gradients(experts.weighted_sum(*given), wanted), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 def test_gradient_of_a_gradient_is_refused() -> None:
     given = _material(*ROUTES["balanced"])
-    y = weighted_sum(*given, TwoMatrixExperts(E, D, F).double())
+    y = TwoMatrixExperts(E, D, F).double().weighted_sum(*given)
 
     with pytest.raises(InvalidInput, match="gradient of a gradient"):
         torch.autograd.grad(y.sum(), given[0], create_graph=True)
