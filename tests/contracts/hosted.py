@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from crew_moe.domain.hosting import HostKind, HostSpec
 from crew_moe.local_gate.hosts import open_host
 from crew_moe.ports import Host
+from tests.local_gate.remote.servers import playing
 
 Opened = Callable[[], Host]
 MOST_CHARS: Final = 400
@@ -28,15 +29,12 @@ WEIGHTS: Final = {"byt5": "byt5", "codet5": "codet5", "led": "longformer", "clas
 """The kind of host for each kind of tiny model."""
 
 
-def spec(name: str, kind: str, *, path: Path | None = None, class_path: str | None = None) -> HostSpec:
-    return HostSpec(
-        name=name,
-        kind=HostKind(kind),
-        path=path,
-        class_path=class_path,
-        max_input_chars=MOST_CHARS,
-        max_output_tokens=MOST_TOKENS,
-    )
+REMOTE: Final = ("vllm", "ollama")
+"""Kinds that are asked for embeddings in different words; they are one host but for that."""
+
+
+def spec(name: str, kind: str, **told: Any) -> HostSpec:
+    return HostSpec(name=name, kind=HostKind(kind), max_input_chars=MOST_CHARS, max_output_tokens=MOST_TOKENS, **told)
 
 
 @pytest.fixture(scope="session")
@@ -47,17 +45,21 @@ def experts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["extractive", "python", *WEIGHTS])
-def opened(request: pytest.FixtureRequest) -> Opened:
+@pytest.fixture(scope="module", params=["extractive", "python", *WEIGHTS, *REMOTE])
+def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
     """Opens a host of one kind."""
     name: str = request.param
-    if name == "extractive":
-        return lambda: open_host(spec(name, name))
-    if name == "python":
+    if name in REMOTE:
+        with playing(HostKind(name), loaded={"tiny"}) as played:
+            yield lambda: open_host(spec(name, name, base_url=played.url, model="tiny"))
+    elif name == "extractive":
+        yield lambda: open_host(spec(name, name))
+    elif name == "python":
         folder: Path = request.getfixturevalue("experts_folder")
-        return lambda: open_host(spec(name, name, path=folder, class_path="shouting_expert:Shouting"))
-    weights: Path = request.getfixturevalue("tiny")(name)
-    return lambda: open_host(spec(name, WEIGHTS[name], path=weights))
+        yield lambda: open_host(spec(name, name, path=folder, class_path="shouting_expert:Shouting"))
+    else:
+        weights: Path = request.getfixturevalue("tiny")(name)
+        yield lambda: open_host(spec(name, WEIGHTS[name], path=weights))
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,8 @@ def chat_body(work: Work, *, model: str, options: Mapping[str, Any], max_output_
     }
     return {
         "max_tokens": max_output_tokens,
-        **options,
+        **{name: value for name, value in options.items() if name != "extra"},
+        **options.get("extra", {}),
         **chat.extra,
         **{name: value for name, value in told.items() if value is not None},
         "model": model,

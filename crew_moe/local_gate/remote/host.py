@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +14,7 @@ import numpy as np
 
 from crew_moe.domain.local_work import HostHealth, Loaded, Trouble
 from crew_moe.errors import HostFailed
+from crew_moe.local_gate.hosts.input import complaint_of, each_with, merged_options
 from crew_moe.local_gate.remote.apis import APIS, CHAT, Listed
 from crew_moe.local_gate.remote.chat import chat_body, made, text_pieces
 from crew_moe.local_gate.remote.server import Server, read_json
@@ -28,13 +29,32 @@ if TYPE_CHECKING:
 CONCURRENT: Final = 32
 TIMEOUT_S: Final = 60.0
 TIMEOUT_OPTION: Final = "timeout_s"
+_NUMBER: Final = (int, float)
+OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    TIMEOUT_OPTION: _NUMBER,
+    "temperature": _NUMBER,
+    "top_p": _NUMBER,
+    "top_k": int,
+    "min_p": _NUMBER,
+    "seed": int,
+    "stop": (str, list, tuple),
+    "frequency_penalty": _NUMBER,
+    "presence_penalty": _NUMBER,
+    "repetition_penalty": _NUMBER,
+    "logit_bias": Mapping,
+    "response_format": Mapping,
+    "reasoning_effort": str,
+    "chat_template_kwargs": Mapping,
+    "extra": Mapping,
+}
+"""What servers of these kinds take beside a chat; `extra` is for what one of them takes alone, and goes as it is."""
 
 
 class RemoteHost:
     """ports.Host over HTTP: OpenAI's chat API, and each kind's own words for how it is. Nothing is asked twice.
 
     `load` asks whether the model is there; it is the server that has it in memory. The option `timeout_s` bounds each
-    answer, to its last byte (60 s); all other options go into the body of the request.
+    answer, to its last byte (60 s); the other options go into the body of the request.
     """
 
     def __init__(self, spec: HostSpec) -> None:
@@ -46,7 +66,6 @@ class RemoteHost:
             timeout_s=_timeout_s(spec),
             connections=CONCURRENT,
         )
-        self._options = {name: value for name, value in spec.options.items() if name != TIMEOUT_OPTION}
         self._model = ""
         self._version = ""
 
@@ -73,15 +92,14 @@ class RemoteHost:
 
     def process(self, works: Sequence[Work]) -> Sequence[Made | HostFailed]:
         """An answer for each; they are asked for side by side, for the server to batch."""
-        if len(works) == 1:
-            return [self._answer(works[0])]
-        with ThreadPoolExecutor(min(len(works), CONCURRENT) or 1) as side_by_side:
-            return list(side_by_side.map(self._answer, works))
+        return each_with(self.spec, works, self._answers)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         path, at = self._api.embeddings, self._server.shown
         if not path:
             raise HostFailed(Trouble.NOT_CAPABLE, f"a server of kind {self.spec.kind} has no embeddings")
+        for text in texts:
+            self._check(text)
         try:
             body = self._server.ask(path, {"model": self._model, "input": list(texts)})
             return _unit_rows(self._api.vectors(read_json(body, at=at)), len(texts), at)
@@ -92,6 +110,7 @@ class RemoteHost:
     def stream(self, work: Work) -> Iterator[str]:
         if work.chat is not None and work.chat.tools:
             raise HostFailed(Trouble.NOT_CAPABLE, "calls of tools are not streamed: ask for the whole answer")
+        self._check(work.text)
         try:
             with closing(self._server.listen(CHAT, {**self._body(work), "stream": True})) as pieces:
                 yield from text_pieces(pieces, at=self._server.shown)
@@ -101,7 +120,7 @@ class RemoteHost:
         raise self._explained(told)
 
     def health(self) -> HostHealth:
-        """How the server is and what it has; `models` are those in its memory."""
+        """How the server is and what it has, asked anew; `models` are those in its memory. Cold before `load`."""
         try:
             found = survey(self._server, self._api)
             if found.loading:
@@ -109,9 +128,10 @@ class RemoteHost:
             model = pick(found, self.spec.model, api=self._api, at=self._server.shown)
         except HostFailed as failure:
             return self._health(Loaded.FAILED, trouble=failure.trouble, what=failure.what)
-        if self._version:
-            self._take(model, found)
         queue = waiting(self._server, self._api, found.models)
+        if not self._version:
+            return self._health(Loaded.COLD, queue=queue, models=found.loaded)
+        self._take(model, found)
         return self._health(state(model), queue=queue, models=found.loaded)
 
     def unload(self) -> None:
@@ -120,16 +140,28 @@ class RemoteHost:
         self._model = self._version = ""
 
     def _take(self, model: Listed, found: Survey) -> None:
-        told = json.dumps([model.told, found.build, self._options], sort_keys=True, default=str)
+        told = json.dumps([model.told, found.build, dict(self.spec.options)], sort_keys=True, default=str)
         self._model = model.name
         self._version = f"{self.spec.kind}:{model.name}@{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 
     def _health(self, where: Loaded, **told: Any) -> HostHealth:
         return HostHealth(name=self.name, state=where, version=self._version, device=self._server.shown, **told)
 
+    def _check(self, text: str) -> None:
+        complaint = complaint_of(self.spec, text)
+        if complaint is not None:
+            raise complaint
+
     def _body(self, work: Work) -> dict[str, Any]:
-        options = {name: value for name, value in {**self._options, **work.options}.items() if name != TIMEOUT_OPTION}
+        options = merged_options(self.spec, work.options, OPTIONS)
+        options.pop(TIMEOUT_OPTION, None)
         return chat_body(work, model=self._model, options=options, max_output_tokens=self.spec.max_output_tokens)
+
+    def _answers(self, works: Sequence[Work]) -> Sequence[Made | HostFailed]:
+        if len(works) == 1:
+            return [self._answer(works[0])]
+        with ThreadPoolExecutor(min(len(works), CONCURRENT)) as side_by_side:
+            return list(side_by_side.map(self._answer, works))
 
     def _answer(self, work: Work) -> Made | HostFailed:
         try:

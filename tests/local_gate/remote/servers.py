@@ -1,12 +1,13 @@
 """Servers on loopback that speak as vLLM, SGLang, llama.cpp, Ollama and TGI publish that they do.
 
-Each answers a chat with its last message in upper case, an embedding with the counts of three letters, and refuses in
-its own words: an unknown model, a wrong key, too much text.
+Each answers a chat with its last message in upper case, a word a token, an embedding with the counts of three letters,
+and refuses in its own words: an unknown model, a wrong key, too much text.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -110,7 +111,7 @@ def _metrics(played: Played, _body: Any) -> Answer:
 def _embedding(played: Played, body: Any) -> Answer:
     if not played.embeds:
         return _error(played, 501, "This server does not support embeddings.", "not_supported_error")
-    rows = [[float(text.count(letter)) for letter in "abc"] for text in body["input"]]
+    rows = [[*(float(text.count(letter)) for letter in "abc"), 1.0] for text in body["input"]]
     if played.kind is HostKind.OLLAMA:
         return 200, {"model": body["model"], "embeddings": rows}
     data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
@@ -124,12 +125,13 @@ def _chat(played: Played, body: Any) -> Answer:
     said = str(body["messages"][-1]["content"])
     if len(said) > MAX_CHARS:
         return _error(played, 400, f"This model's maximum context length is {MAX_CHARS}: {said}", "BadRequestError")
-    message: dict[str, Any] = {"role": "assistant", "content": said.upper()}
+    words = said.upper().split(" ")[: body["max_tokens"]]
+    message: dict[str, Any] = {"role": "assistant", "content": " ".join(words)}
     if body.get("tools"):
         called = {"name": body["tools"][0]["function"]["name"], "arguments": {"q": said}}
         message = {"role": "assistant", "content": None, "tool_calls": [{"id": 0, "function": called}]}
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if body.get("tools") else "stop"}
-    usage = {"prompt_tokens": len(said), "completion_tokens": 3, "total_tokens": len(said) + 3}
+    usage = {"prompt_tokens": len(said), "completion_tokens": len(words), "total_tokens": len(said) + len(words)}
     return 200, {"object": "chat.completion", "model": body["model"], "choices": [choice], "usage": usage}
 
 
@@ -219,14 +221,14 @@ class _Answers(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        words = told["choices"][0]["message"]["content"].split(" ")
+        words = re.findall(r" *[^ ]+ *$| *[^ ]+|^ *$", told["choices"][0]["message"]["content"])
         chunks: list[Any] = [{"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}]
         chunks += [{"choices": [{"index": 0, "delta": {"content": word}}]} for word in words]
         if not played.cut:
             chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, {"choices": []}]
         try:
             for number, chunk in enumerate(chunks):
-                if number == 2:
+                if number == 2:  # the second word
                     played.go_on.wait(10)
                 self.wfile.write(f": ping\ndata: {json.dumps(chunk)}\n\n".encode())
                 self.wfile.flush()

@@ -22,11 +22,15 @@ def spec(played: Played, model: str | None = "tiny") -> HostSpec:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_loaded_model_is_ready(kind: HostKind) -> None:
+def test_host_is_cold_until_it_is_loaded_and_tells_what_is_in_memory(kind: HostKind) -> None:
     with playing(kind, loaded={"tiny"}) as played:
-        health = open_remote(spec(played)).health()
+        host = open_remote(spec(played))
+        cold = host.health()
+        host.load()
+        ready = host.health()
 
-    assert (health.state, health.models, health.trouble) == (Loaded.READY, ("tiny",), None)
+    assert (cold.state, cold.models, cold.trouble) == (Loaded.COLD, ("tiny",), None)
+    assert (ready.state, ready.models, ready.version) == (Loaded.READY, ("tiny",), host.version)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,12 +47,14 @@ def test_a_queue_that_is_not_told_is_unknown(kind: HostKind, told: dict[str, obj
     with playing(kind, **told) as played:
         health = open_remote(spec(played)).health()
 
-    assert (health.state, health.queue) == (Loaded.READY, None)
+    assert (health.trouble, health.queue) == (None, None)
 
 
 def test_router_is_never_asked_for_metrics_which_would_load_a_model() -> None:
     with playing(HostKind.LLAMACPP, models=["tiny", "large"], router=True) as played:
-        health = open_remote(spec(played)).health()
+        host = open_remote(spec(played))
+        host.load()
+        health = host.health()
 
     assert (health.state, health.queue, played.loaded, played.asked(METRICS)) == (Loaded.COLD, None, set(), [])
 
@@ -62,7 +68,9 @@ def test_llamacpp_of_many_models_is_a_router_whatever_it_tells() -> None:
 
 def test_ollama_tells_what_is_in_memory() -> None:
     with playing(HostKind.OLLAMA, models=["tiny:latest", "other:1b"], loaded={"other:1b"}) as played:
-        health = open_remote(spec(played)).health()
+        host = open_remote(spec(played))
+        host.load()
+        health = host.health()
 
     assert (health.state, health.models) == (Loaded.COLD, ("other:1b",))
 
