@@ -29,7 +29,7 @@ WORKER: Final = "tests.benchmarks.local_serving_worker"
 CALLERS: Final = 400
 BATCH_S: Final = 0.01
 SIZE: Final = 16
-OUTPUT_TOKENS: Final = 16
+OUTPUT_TOKENS: Final = 8
 NEVER: Final = 1e12
 
 

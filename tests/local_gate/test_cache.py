@@ -68,6 +68,16 @@ async def test_new_version_of_a_model_forgets_what_the_old_one_said(local: Local
     assert not after.cached
 
 
+async def test_version_that_changed_behind_the_gate_s_back_counts_from_the_next_answer(
+    local: LocalGate, upper: Upper
+) -> None:
+    await ask(local, "aaaa")
+    upper.load()
+    assert (await ask(local, "bbbb")).model_version == "v2"
+
+    assert not (await ask(local, "aaaa")).cached
+
+
 async def test_remembered_answer_is_streamed_in_one_piece(local: LocalGate) -> None:
     await ask(local, "aaaa")
     pieces = [piece async for piece in local.stream(Asked(text="aaaa"))]
