@@ -24,6 +24,7 @@ from crew_moe.ports import LanguageDetector
 Vector = NDArray[np.float64]
 
 BUCKETS: Final = 256
+STEM: Final = 5  # letters of a word that count: `order`, `orders` and `ordered` are one
 LONG_ENOUGH: Final = 80  # characters from which the language is asked for
 LANGUAGES: Final = ("ar", "de", "en", "es", "fr", "hi", "it", "ja", "ko", "nl", "pl", "pt", "ru", "tr", "uk", "zh")
 FEATURES: Final = (
@@ -85,7 +86,7 @@ def vector_of(told: Mapping[str, float]) -> Vector:
 
 def _buckets(words: Iterable[str]) -> list[int]:
     """The places of the words that occur, in no particular order."""
-    bare = {word.strip(_AROUND) for word in set(words)}
+    bare = {word.strip(_AROUND)[:STEM] for word in set(words)}
     return list({_FIRST_WORD + zlib.crc32(word.encode("utf-8", "surrogatepass")) % BUCKETS for word in bare if word})
 
 

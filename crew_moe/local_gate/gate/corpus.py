@@ -18,7 +18,7 @@ from crew_moe.local_gate.gate.lessons import Example
 FOLDER: Final = Path(__file__).with_name("corpus")
 SHORTEST: Final = 1_800  # characters of a document
 LONGEST: Final = 24_000
-_SLOT: Final = re.compile(r"\{([a-z]+)(2?)\}")
+_SLOT: Final = re.compile(r"\{([a-z]+)([2-6]?)\}")
 _HEADINGS: Final = ("## {}", "{}", "{number}. {}", "Section {number}: {}", "# {number} {}", "{}:", "")
 
 
@@ -77,6 +77,9 @@ def _capital(sentence: str) -> str:
 
 
 def _filled(template: str, slots: Mapping[str, Sequence[str]], rng: Random) -> str:
-    """A slot keeps its word throughout a template; {slot2} is another word of the same slot."""
-    words = {name: rng.sample(slots[name], 2) for name in sorted({name for name, _ in _SLOT.findall(template)})}
-    return _SLOT.sub(lambda found: words[found[1]][bool(found[2])], template)
+    """A slot keeps its word throughout a template; {slot2} to {slot6} are other words of the same slot."""
+    wanted: dict[str, int] = {}
+    for name, number in _SLOT.findall(template):
+        wanted[name] = max(wanted.get(name, 1), int(number or 1))
+    words = {name: rng.sample(slots[name], count) for name, count in wanted.items()}
+    return _SLOT.sub(lambda found: words[found[1]][int(found[2] or 1) - 1], template)

@@ -25,8 +25,9 @@ from crew_moe.local_gate.gate.choice import GateChoice, choose
 from crew_moe.local_gate.gate.corpus import packaged_examples
 from crew_moe.local_gate.gate.diagnostics import GateDiagnostics, Journal, Seen, diagnose
 from crew_moe.local_gate.gate.file import GateFile
-from crew_moe.local_gate.gate.lessons import Example, Lessons
-from crew_moe.local_gate.gate.training import USUAL, fit
+from crew_moe.local_gate.gate.lessons import Lessons
+from crew_moe.local_gate.gate.newcomers import fit_with
+from crew_moe.local_gate.gate.training import USUAL
 from crew_moe.ports import LanguageDetector
 
 FOLDER: Final = Path(__file__).with_name("model")
@@ -154,9 +155,8 @@ def _learned(given: Mapping[str, list[str]], languages: LanguageDetector | None)
     def look(text: str) -> TextFeatures:
         return features(text, languages)
 
-    examples = [Example(text=text, expert=name) for name, texts in given.items() for text in texts]
     lessons = packaged_lessons() if languages is None else Lessons.of(packaged_examples(), look)
-    lessons = lessons.plus(Lessons.of(examples, look))
-    network = replace(fit(lessons), temperature=packaged().network.temperature)
-    provenance = {"lessons": "packaged, and examples of the plan", "rows": lessons.counts(), "seed": USUAL.seed}
+    network = replace(fit_with(lessons, given, look), temperature=packaged().network.temperature)
+    examples = {name: len(texts) for name, texts in given.items()}
+    provenance = {"lessons": {"packaged": len(lessons)}, "examples": examples, "seed": USUAL.seed}
     return GateFile(network=network, provenance=provenance)

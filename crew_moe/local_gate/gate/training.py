@@ -85,7 +85,7 @@ def untrained(lessons: Lessons, recipe: Recipe, rng: np.random.Generator) -> Net
     vectors, count = lessons.vectors, len(lessons.experts)
     mean, scale = vectors.mean(0), vectors.std(0)
     mean[-BUCKETS:] = 0.0
-    scale[-BUCKETS:] = np.where(scale[-BUCKETS:] > 0, 1.0 / recipe.word_scale, 0.0)  # rare words are not blown up
+    scale[-BUCKETS:] = _word_scales(vectors[:, -BUCKETS:], recipe.word_scale)
     scale[scale < _TINY] = np.inf
     weights = Weights(
         w1=rng.normal(scale=len(FEATURES) ** -0.5, size=(len(FEATURES), recipe.hidden)) * np.isfinite(scale)[:, None],
@@ -94,6 +94,14 @@ def untrained(lessons: Lessons, recipe: Recipe, rng: np.random.Generator) -> Net
         b2=np.zeros(count),
     )
     return Network(experts=lessons.experts, mean=mean, scale=scale, weights=weights)
+
+
+def _word_scales(words: Array, most: float) -> Array:
+    """What to divide buckets of words by: 1 / `most` for the rarest, more the commoner a word is; 0 for no word."""
+    occurring = np.count_nonzero(words, axis=0)
+    rarity = np.log((1.0 + len(words)) / (1.0 + occurring)) / np.log(1.0 + len(words))  # 0 to 1
+    scales: Array = np.where(occurring > 0, 1.0 / np.maximum(most * rarity, _TINY), 0.0)
+    return scales
 
 
 class Adam:
