@@ -25,6 +25,7 @@ from crew_moe.local_gate.layer.losses import (
     total_loss,
     z_loss,
 )
+from crew_moe.local_gate.layer.mixtral import load_mixtral_layer
 from crew_moe.local_gate.layer.moe_layer import LayerReport, MoELayer
 from crew_moe.local_gate.layer.parallel import ParallelExperts, sum_shared_gradients
 from crew_moe.local_gate.layer.routing import Choices, Routes, TokenRouter
@@ -68,6 +69,7 @@ __all__ = [
     "importance_loss",
     "k_under",
     "load_loss",
+    "load_mixtral_layer",
     "sum_shared_gradients",
     "total_loss",
     "z_loss",
