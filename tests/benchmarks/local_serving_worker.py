@@ -7,12 +7,16 @@ import gc
 import json
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
-from crew_moe.domain.hosting import CacheSpec, HostKind, HostSpec, LocalPlan
+from crew_moe.catalog.local import load_local
+from crew_moe.domain.hosting import CacheSpec
 from crew_moe.domain.local_work import Asked
 from crew_moe.local_gate.serving import LocalGate
 from tests.benchmarks.measure import rss_mib
 
+NOWHERE = Path("no-models-are-here")
 AT_ONCE = 50
 REMEMBERED = 256
 """Fewer than a half has, so that the cache is full half way."""
@@ -36,8 +40,8 @@ async def _one(gate: LocalGate, number: int) -> bool:
 def measure(requests: int) -> dict[str, float]:
     """Seconds until the gate is open and tells its health; resident megabytes half way and at the end."""
     began = time.perf_counter()
-    hosts = {"extractive": HostSpec(name="extractive", kind=HostKind.EXTRACTIVE)}
-    gate = LocalGate.open(LocalPlan(hosts=hosts, cache=CacheSpec(results=REMEMBERED)))
+    plan = replace(load_local(models=NOWHERE), cache=CacheSpec(results=REMEMBERED))
+    gate = LocalGate.open(plan)
     gate.health()
     start_s = time.perf_counter() - began
     half = requests // 2

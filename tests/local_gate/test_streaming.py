@@ -29,14 +29,15 @@ async def test_pieces_of_a_stream_are_the_whole(local: LocalGate) -> None:
 async def test_reader_who_leaves_ends_the_model_s_work() -> None:
     closed = threading.Event()
 
-    def endless(_: str) -> Iterator[str]:
+    def endless() -> Iterator[str]:
         try:
             while True:
                 yield "more "
         finally:
             closed.set()
 
-    local = opened(Upper(pieces=endless))
+    kept = endless()  # so that nothing but the gate closes it
+    local = opened(Upper(pieces=lambda _: kept))
     async with aclosing(local.stream(Asked(text="hello"))) as pieces:
         assert await anext(pieces) == "more "
 
