@@ -115,6 +115,11 @@ def share_metrics(folder: Path) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
+def keep_ray_quiet() -> None:
+    """Let Ray tell nobody how it is used, unless the environment says that it may."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
 class Traces(StrEnum):
     """What the environment says of traces, by OpenTelemetry's own names."""
 

@@ -1,0 +1,157 @@
+"""The local gate beyond one machine: its experts in replicas on a Ray cluster, kept by Ray Serve.
+
+    entrance (the process that was started: HTTP, gating network, cache, jobs) -> replicas (each with a gate of its own)
+
+The entrance is a local gate like any other whose hosts are the replicas'. Ray scales them by the calls that run, sends
+a call to one that has its expert's model in memory (multiplexing), and starts them anew where they were lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+from crew_moe.domain.hosting import CacheSpec, GateSpec, LocalPlan
+from crew_moe.domain.local_work import Asked, LocalHealth, LocalRefusal, Processed
+from crew_moe.errors import HostFailed, MissingExtra, StateError
+from crew_moe.local_gate.hosts import HostPool
+from crew_moe.local_gate.ray_options import RayOptions
+from crew_moe.local_gate.refusals import failed
+from crew_moe.local_gate.serving import MIB, LocalGate
+from crew_moe.settings import keep_ray_quiet
+
+try:
+    import ray
+    from ray import serve
+
+    from crew_moe.local_gate.ray_hosts import RayPool, Replicas, Told
+except ImportError as missing:
+    raise MissingExtra("ray", "ray") from missing
+
+APP: Final = "crew-moe-local"
+REMEMBERED: Final = 1024
+"""Calls whose answers a replica keeps, for one that comes again."""
+HEALTH_PERIOD_S: Final = 2.0
+HEALTH_TIMEOUT_S: Final = 10.0
+
+
+class Experts:
+    """A replica: a local gate of its own, which the entrance's asks; each of its calls names an expert."""
+
+    def __init__(self, plan: LocalPlan) -> None:
+        held = {name: spec for name, spec in plan.hosts.items() if not spec.kind.is_remote}
+        mine = replace(plan, hosts=held, gate=GateSpec(), cache=CacheSpec(results=0, embeddings=0))
+        self._pool = HostPool(held, int(plan.memory_limit_mb * MIB))
+        self._gate = LocalGate(mine, pool=self._pool)
+        self._answers: OrderedDict[str, asyncio.Task[Processed | LocalRefusal]] = OrderedDict()
+
+    async def answer(self, call_id: str, asked: Asked) -> Processed | LocalRefusal:
+        """The answer; a call that comes again has the one that it had, or that is being made."""
+        await self._hold(serve.get_multiplexed_model_id())
+        if call_id not in self._answers:
+            self._answers[call_id] = asyncio.create_task(self._gate.process(asked))
+            while len(self._answers) > REMEMBERED:
+                self._answers.popitem(last=False)
+        return await self._answers[call_id]
+
+    async def stream(self, asked: Asked) -> AsyncIterator[str | Processed | LocalRefusal]:
+        """The answer in pieces, and the whole."""
+        await self._hold(serve.get_multiplexed_model_id())
+        async for piece in self._gate.stream(asked):
+            yield piece
+
+    async def load(self, name: str) -> Told | LocalRefusal:
+        """Have the expert in memory, and say what it is."""
+        await self._hold(name)
+        return await asyncio.to_thread(self._loaded, name)
+
+    async def reload(self, name: str) -> LocalRefusal | None:
+        """Load the expert's model anew; calls that run are done by the old one."""
+        return (await self._gate.reload((name,)))[name]
+
+    async def health(self) -> LocalHealth:
+        """How this replica is."""
+        return await asyncio.to_thread(self._gate.health)
+
+    async def check_health(self) -> None:
+        """Never returns where the gate's loop stands still: Ray starts another replica then."""
+        await self._gate.reload(())
+
+    async def __del__(self) -> None:
+        await self._gate.aclose()
+
+    def _loaded(self, name: str) -> Told | LocalRefusal:
+        try:
+            with self._pool.use(name) as host:
+                return Told(version=host.version, takes_chats=host.takes_chats)
+        except HostFailed as error:
+            return failed(name, error)
+
+    @serve.multiplexed(max_num_models_per_replica=-1)  # type: ignore[untyped-decorator]  # Ray's types are not read
+    async def _hold(self, name: str) -> str:
+        """Tells Ray which experts this replica has; the pool loads them, and unloads those that it has no room for."""
+        return name
+
+
+def build_app(plan: LocalPlan, options: RayOptions) -> Any:
+    """The application for `ray.serve.run`."""
+    experts = serve.deployment(
+        Experts,
+        name="experts",
+        autoscaling_config={
+            "min_replicas": options.fewest,
+            "max_replicas": options.most,
+            "target_ongoing_requests": options.ongoing,
+        },
+        max_ongoing_requests=2 * options.ongoing,
+        ray_actor_options={"num_cpus": options.cpus},
+        health_check_period_s=HEALTH_PERIOD_S,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
+        graceful_shutdown_timeout_s=plan.timeout_s,
+    )
+    return experts.bind(plan)
+
+
+@contextmanager
+def on_ray(plan: LocalPlan, options: RayOptions) -> Iterator[RayPool]:
+    """The experts of a plan on a Ray cluster, for as long as the block runs: the pool of a LocalGate.
+
+    The cluster is the one that this process is connected to, else that at the options' address, else one of this
+    machine alone, which ends with the block. Raises StateError where there is none, or it can't take the replicas.
+    """
+    connects = not ray.is_initialized()
+    if connects:
+        _connect(options.address)
+    try:
+        serve.start(proxy_location="Disabled")
+        try:
+            handle = serve.run(build_app(plan, options), name=APP, route_prefix=None)
+        except RuntimeError as error:
+            raise StateError(f"Ray could not start the experts' replicas: {error}") from error
+        near = {name: spec for name, spec in plan.hosts.items() if spec.kind.is_remote}
+        yield RayPool(
+            plan,
+            Replicas(handle, timeout_s=plan.timeout_s),
+            HostPool(near, int(plan.memory_limit_mb * MIB)),
+            concurrent=options.most * options.ongoing,
+        )
+        serve.delete(APP)
+    finally:
+        if connects:
+            ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    """Beyond loopback only where an address says so; Ray reports its use to nobody."""
+    keep_ray_quiet()
+    alone = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address is None else {}
+    try:
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **alone)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise StateError(f"no Ray cluster at {address or 'this machine'}: {type(error).__name__}") from error
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
