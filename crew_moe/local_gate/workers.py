@@ -60,14 +60,13 @@ class Workers:
     def close(self, within_s: float) -> bool:
         """Let the threads end what they do; whether all of them did in time. Idempotent."""
         with self._lock:
-            self._closed = True
-            threads, self._threads = self._threads, []
-        for _ in threads:
+            first, self._closed = not self._closed, True
+        for _ in self._threads if first else ():
             self._calls.put(None)
         end = time.monotonic() + within_s
-        for thread in threads:
+        for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crew_moe.clock import ManualClock
 from crew_moe.domain.expert import Tier
@@ -288,3 +290,38 @@ async def test_close_refuses_those_who_wait_and_ends_those_that_run(bench: Bench
 
     assert await first == "FIRST"
     assert trouble(await bench.ask("after")) is Trouble.UNAVAILABLE
+
+
+CALLS = st.lists(st.sampled_from(["fine", "raises", "huge", "leaves"]), min_size=1, max_size=14)
+
+
+@settings(max_examples=40, deadline=None)
+@given(calls=CALLS, size=st.integers(1, 6))
+def test_every_caller_gets_what_is_its_own(calls: list[str], size: int) -> None:
+    """A raising text spoils any batch it is in, a huge one any batch of more than one; some callers leave."""
+
+    def act(texts: Sequence[str]) -> None:
+        if any("raises" in text for text in texts):
+            raise ValueError
+        if len(texts) > 1 and any("huge" in text for text in texts):
+            raise MemoryError
+
+    async def all_calls() -> list[Answer | BaseException]:
+        bench = Bench(Model(act=act), max_size=size)
+        tasks = [bench.ask(f"{call} {number}") for number, call in enumerate(calls)]
+        await asyncio.sleep(0)
+        for task, call in zip(tasks, calls, strict=True):
+            if call == "leaves":
+                task.cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        await bench.aclose()
+        return answers
+
+    for number, (call, answer) in enumerate(zip(calls, asyncio.run(all_calls()), strict=True)):
+        if call == "leaves":
+            assert isinstance(answer, asyncio.CancelledError)
+        elif call == "raises":
+            assert isinstance(answer, LocalRefusal)
+            assert answer.trouble is Trouble.MODEL_FAILED
+        else:
+            assert answer == f"{call} {number}".upper()
