@@ -114,8 +114,8 @@ def test_what_all_tasks_share_obeys_the_strictest_data_rule(
     path = routing("tasks: {first: {data: {pii: local_only}}}")
     attach(remembering, path, router=router).kickoff()
     (seat,) = report(remembering).seats
-    assert seat.experts == ("local/extractive",)
-    assert report(remembering).tasks[0].expert_id == "local/extractive"
+    assert seat.experts == ("local/auto",)
+    assert report(remembering).tasks[0].expert_id == "local/auto"
 
 
 def test_evaluator_of_a_crew_test_is_routed(crew: Crew, router: Router, sim: Simulation) -> None:
