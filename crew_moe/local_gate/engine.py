@@ -105,8 +105,10 @@ class Engine:
 
     async def warm(self, name: str) -> None:
         """Have an expert's model loaded; where that fails, whoever asks it is told."""
-        job = Job(Work(text=""))
-        await self.lanes[name].batcher.ask(job, kind=WARM, tokens=1, tier=Tier.BASELINE, deadline=float("inf"))
+        lane, job = self.lanes[name], Job(Work(text=""))
+        answer = await lane.batcher.ask(job, kind=WARM, tokens=1, tier=Tier.BASELINE, deadline=float("inf"))
+        if isinstance(answer, LocalRefusal):
+            self._tell_of(answer, lane)
 
     async def aclose(self) -> None:
         """Refuse those that wait, and let those that are computed end."""

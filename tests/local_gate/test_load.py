@@ -87,3 +87,17 @@ async def test_caller_who_is_cancelled_leaves_the_line(local: LocalGate, upper: 
     await first
 
     assert upper.batches == [["first"]]
+
+
+async def test_model_is_told_when_nobody_waits_any_more(local: LocalGate, upper: Upper) -> None:
+    held = Held()
+    upper.act = held
+    caller = asyncio.ensure_future(local.process(Asked(text="hello")))
+    await asyncio.to_thread(held.began.wait, 30.0)
+    gone = upper.works[0].gone
+    assert gone is not None
+    assert not gone()
+    caller.cancel()
+
+    await asyncio.to_thread(until, gone)
+    held.go.set()
