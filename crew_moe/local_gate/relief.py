@@ -48,8 +48,9 @@ def relieved(
 def lighter(work: Work) -> Work:
     """The same, cheaper.
 
-    >>> lighter(Work(text="", options={"num_beams": 4}, max_output_tokens=256))
-    Work(text='', options={'num_beams': 1}, max_output_tokens=128, chat=None)
+    >>> light = lighter(Work(text="", options={"num_beams": 4}, max_output_tokens=256))
+    >>> light.options, light.max_output_tokens
+    ({'num_beams': 1}, 128)
     """
     options = {name: LIGHTER[name](value) if name in LIGHTER else value for name, value in work.options.items()}
     most = work.max_output_tokens
