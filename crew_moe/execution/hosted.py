@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.local_work import Asked, LocalRefusal, Processed, Trouble
@@ -21,8 +21,6 @@ from crew_moe.execution.stops import StopCutter, cut
 from crew_moe.ports import ChatChunk, ChatReply, ChatRequest, LLMClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable
-
     from crew_moe.local_gate.serving import LocalGate
 
 T = TypeVar("T")
@@ -89,14 +87,16 @@ class HostedClient:
         if (elsewhere := self._client(expert)) is not None:
             yield from elsewhere.stream(expert, request, timeout_s=timeout_s)
             return
-        pieces = cast("AsyncGenerator[ChatChunk, None]", self.astream(expert, request, timeout_s=timeout_s))
+        pieces = self.astream(expert, request, timeout_s=timeout_s)
         try:
             while (chunk := self._wait(anext(pieces, None))) is not None:
                 yield chunk
         finally:
             self._wait(pieces.aclose())
 
-    async def astream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> AsyncIterator[ChatChunk]:
+    async def astream(
+        self, expert: Expert, request: ChatRequest, *, timeout_s: float
+    ) -> AsyncGenerator[ChatChunk, None]:
         """As `stream`, on an event loop."""
         if (elsewhere := self._client(expert)) is not None:
             async for chunk in elsewhere.astream(expert, request, timeout_s=timeout_s):
@@ -188,11 +188,11 @@ def _failure(refusal: LocalRefusal) -> CallFailed:
 
 
 async def _chunks(
-    request: ChatRequest, coming: AsyncIterator[str | Processed | LocalRefusal]
+    request: ChatRequest, coming: AsyncGenerator[str | Processed | LocalRefusal, None]
 ) -> AsyncIterator[ChatChunk]:
     """The pieces up to a stop word, then what was held back, with the whole, which may also come without pieces."""
     cutter, begun = StopCutter(request.stop), False
-    async with aclosing(cast("AsyncGenerator[str | Processed | LocalRefusal, None]", coming)) as pieces:
+    async with aclosing(coming) as pieces:
         async for piece in pieces:
             if not isinstance(piece, str):
                 reply = _reply(request, piece)

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,12 +66,14 @@ class Program:
 
 
 @contextmanager
-def serving(folder: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[Program]:
+def serving(
+    folder: Path, *flags: str, env: Mapping[str, str] | None = None, command: Sequence[str] = ("serve",)
+) -> Iterator[Program]:
     """The program with these flags, once it answers; ended with the block, if it still runs. Its log is in `folder`."""
     log = folder / "serve.log"
     with log.open("w", encoding="utf-8") as stderr, log.with_suffix(".out").open("w", encoding="utf-8") as stdout:
         process = subprocess.Popen(
-            [*PROGRAM, "serve", "--port", "0", *flags],
+            [*PROGRAM, *command, "--port", "0", *flags],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
             stdout=stdout,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from crew_moe.auth.caller import Caller
 from crew_moe.domain.decision import Infeasible
@@ -18,11 +18,6 @@ from crew_moe.service.local.bodies import ProcessRequest, processed_row
 from crew_moe.service.local.troubles import fault_of_refusal
 from crew_moe.service.openai_api.notes import NOTICE
 from crew_moe.surface.fault import Fault
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-Pieces = AsyncIterator[str | Processed | LocalRefusal]
 
 
 class Answering:
@@ -48,7 +43,7 @@ class Answering:
         """As `whole`; `heard` is told of each piece how many characters it has."""
         if request.task is LocalTask.EMBED:
             return await self.whole(request, caller)
-        async with aclosing(cast("AsyncGenerator[Any, None]", self._engine.stream(request.asked))) as pieces:
+        async with aclosing(self._engine.stream(request.asked)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, str):
                     heard(len(piece))
