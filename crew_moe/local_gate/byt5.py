@@ -13,11 +13,10 @@ from transformers import ByT5Tokenizer
 
 from crew_moe.domain.hosting import HostSpec
 from crew_moe.domain.local_work import Trouble
-from crew_moe.errors import ConfigError, HostFailed
-from crew_moe.local_gate.demo.manifest import DemoManifest, read_manifest
+from crew_moe.errors import HostFailed
+from crew_moe.local_gate.demo.manifest import DemoManifest
 from crew_moe.local_gate.hosts.chunks import Chunk
-from crew_moe.local_gate.hosts.failures import bad_weights
-from crew_moe.local_gate.hosts.loading import LoadedModel, load
+from crew_moe.local_gate.hosts.loading import LoadedModel, load, manifest_of
 from crew_moe.local_gate.hosts.seq2seq import Seq2Seq, window_of
 
 WINDOW: Final = 1024
@@ -74,8 +73,5 @@ class ByT5(Seq2Seq):
 
 def open_model(spec: HostSpec) -> ByT5:
     """Load the weights and what they tell of themselves. Raises HostFailed."""
-    try:
-        manifest = None if spec.path is None else read_manifest(spec.path)
-    except ConfigError as error:
-        raise bad_weights(str(error)) from None
+    manifest = manifest_of(spec)
     return ByT5(spec, load(spec, "T5ForConditionalGeneration", tokenizer=ByT5Tokenizer), manifest)

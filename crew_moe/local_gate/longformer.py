@@ -6,18 +6,19 @@ LED summarises and embeds; a Longformer without decoder embeds only. The first t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from crew_moe.domain.hosting import HostSpec
 from crew_moe.domain.local_work import Trouble
 from crew_moe.errors import HostFailed
-from crew_moe.local_gate.hosts.chunks import chunks
+from crew_moe.local_gate.demo.manifest import DemoManifest
+from crew_moe.local_gate.hosts.chunks import Chunk, chunks
 from crew_moe.local_gate.hosts.embedding import embedded
 from crew_moe.local_gate.hosts.generation import Encoded, tokens_of
-from crew_moe.local_gate.hosts.loading import LoadedModel, config_of, load
+from crew_moe.local_gate.hosts.loading import LoadedModel, config_of, load, manifest_of
 from crew_moe.local_gate.hosts.seq2seq import SPECIALS, Seq2Seq, window_of
 from crew_moe.ports import Made, Work
 
@@ -32,11 +33,20 @@ FAIRSEQ_OFFSET: Final = 2
 
 
 class Led(Seq2Seq):
-    """Summarises; a text beyond its window is summarised by chunks, and then what was made of them."""
+    """Summarises; a text beyond its window is summarised by chunks, and then what was made of them.
 
-    def __init__(self, spec: HostSpec, loaded: LoadedModel) -> None:
+    A model of our own training gets the text alone, without the words that ask for a summary of it.
+    """
+
+    def __init__(self, spec: HostSpec, loaded: LoadedModel, manifest: DemoManifest | None = None) -> None:
         window = window_of(loaded, default=WINDOW, setting="max_encoder_position_embeddings")
-        super().__init__(spec, loaded, window=window, condenses=True)
+        longest = loaded.model.config.max_decoder_position_embeddings - 1
+        super().__init__(spec, loaded, window=window, longest=longest, condenses=True)
+        self._manifest = manifest
+
+    def read(self, text: str, options: Mapping[str, Any]) -> tuple[str, tuple[Chunk, ...]]:
+        found = self._manifest.task_of(text) if self._manifest is not None else None
+        return super().read(text if found is None else found[1], options)
 
     def extras(self, batch: Encoded) -> Encoded:
         return {"global_attention_mask": _first_attends_to_all(batch)}
@@ -71,7 +81,8 @@ class Longformer:
 def open_model(spec: HostSpec) -> Led | Longformer:
     """Load what the weights' config says they are. Raises HostFailed."""
     if config_of(spec).model_type == LED:
-        return Led(spec, load(spec, "AutoModelForSeq2SeqLM"))
+        manifest = manifest_of(spec)
+        return Led(spec, load(spec, "AutoModelForSeq2SeqLM"), manifest)
     return Longformer(spec, load(spec, "AutoModel"))
 
 

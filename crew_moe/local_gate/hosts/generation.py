@@ -8,10 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Final
 
 import torch
-from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
 
 from crew_moe.domain.local_work import Trouble
 from crew_moe.errors import HostFailed
@@ -20,6 +22,8 @@ from crew_moe.ports import Made
 
 ROWS: Final = 16
 """Texts that go through the model at once; more of them take turns."""
+HALF: Final = "\ufffd"
+"""What a decoder makes of the first bytes of a character."""
 Encoded = dict[str, torch.Tensor]
 Extras = Callable[[Encoded], Encoded]
 """What a kind of model wants beside tokens and mask."""
@@ -48,6 +52,40 @@ class _Ends(StoppingCriteria):  # type: ignore[misc]  # transformers is not foll
         return torch.tensor(ended, dtype=torch.bool, device=input_ids.device)
 
 
+class _Pieces(BaseStreamer):  # type: ignore[misc]  # as above
+    """What is new in the text with every token, without waiting for the word's end as transformers' own do."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._told = 0
+        self._started = False
+        self._queue: SimpleQueue[str | None] = SimpleQueue()
+
+    def put(self, value: torch.Tensor) -> None:
+        if not self._started:  # the token that the decoder starts with
+            self._started = True
+            return
+        self._ids += value.reshape(-1).tolist()
+        text = _decoded(self._tokenizer, self._ids)
+        if not text.endswith(HALF):
+            self._tell(text)
+
+    def end(self) -> None:
+        """Called more than once: by transformers, and when it failed."""
+        self._tell(_decoded(self._tokenizer, self._ids))
+        self._queue.put(None)
+
+    def __iter__(self) -> Iterator[str]:
+        while (piece := self._queue.get()) is not None:
+            yield piece
+
+    def _tell(self, text: str) -> None:
+        if len(text) > self._told:
+            self._queue.put(text[self._told :])
+            self._told = len(text)
+
+
 def generate(loaded: LoadedModel, rows: Sequence[Row], extras: Extras) -> list[Made | HostFailed]:
     """What the model makes of each row, in order; rows of the same number of beams go together."""
     made: dict[int, Made | HostFailed] = {}
@@ -62,7 +100,7 @@ def generate(loaded: LoadedModel, rows: Sequence[Row], extras: Extras) -> list[M
 def stream(loaded: LoadedModel, row: Row, extras: Extras) -> Iterator[str]:
     """The row's answer in pieces. The model works in a thread, and stops at the next token when the reader has gone."""
     closed = threading.Event()
-    pieces = TextIteratorStreamer(loaded.tokenizer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    pieces = _Pieces(loaded.tokenizer)
     failed: list[Exception] = []
     watched = Row(
         prompt=row.prompt, most=row.most, gone=lambda: closed.is_set() or (row.gone is not None and row.gone())
@@ -74,12 +112,12 @@ def stream(loaded: LoadedModel, row: Row, extras: Extras) -> Iterator[str]:
         except Exception as error:  # noqa: BLE001 - raised again where the pieces are read
             failed.append(error)
         finally:
-            pieces.on_finalized_text("", stream_end=True)
+            pieces.end()
 
     thread = threading.Thread(target=work, name="local-stream", daemon=True)
     thread.start()
     try:
-        yield from (piece for piece in pieces if piece)
+        yield from pieces
     finally:
         closed.set()
         thread.join()
@@ -122,15 +160,18 @@ def _made(loaded: LoadedModel, ids: list[int], row: Row, ends: set[int | None], 
     if row.gone is not None and row.gone():
         return HostFailed(Trouble.CANCELLED, "nobody waits for the answer any more")
     end = next((at for at, token in enumerate(ids) if token in ends), len(ids))
-    text = loaded.tokenizer.decode(
-        ids[: min(end, row.most)], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
+    text = _decoded(loaded.tokenizer, ids[: min(end, row.most)])
     return Made(
         text=text,
         input_tokens=int(given),
         output_tokens=min(end, row.most),
-        finish_reason="stop" if end < len(ids) and end <= row.most else "length",
+        finish_reason="stop" if end < min(len(ids), row.most) else "length",
     )
+
+
+def _decoded(tokenizer: Any, ids: Sequence[int]) -> str:
+    text: str = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return text
 
 
 def _run(loaded: LoadedModel, batch: Encoded, rows: Sequence[Row], **how: Any) -> torch.Tensor:

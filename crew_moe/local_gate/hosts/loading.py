@@ -11,7 +11,8 @@ import torch
 import transformers
 
 from crew_moe.domain.hosting import HostSpec, Quantisation
-from crew_moe.errors import HostFailed
+from crew_moe.errors import ConfigError, HostFailed
+from crew_moe.local_gate.demo.manifest import DemoManifest, read_manifest
 from crew_moe.local_gate.hosts.device import device_of, dtype_of, memory_bytes, quantised
 from crew_moe.local_gate.hosts.failures import bad_weights, missing_weights
 from crew_moe.local_gate.hosts.weights import source
@@ -48,6 +49,7 @@ def load(spec: HostSpec, model: str, *, tokenizer: Callable[[], Any] | None = No
         net, info = _fetched(spec, getattr(transformers, model), place, dtype=dtype, output_loading_info=True)
         words = tokenizer() if tokenizer else _fetched(spec, transformers.AutoTokenizer, place)
     _check_whole(place, info)
+    _check_knows_words(place, words)
     net = net.eval()
     if spec.quantisation is Quantisation.INT8:
         net = quantised(net)
@@ -72,6 +74,17 @@ def config_of(spec: HostSpec) -> Any:
     """What the weights' config says of the model. Raises HostFailed."""
     with _quiet():
         return _fetched(spec, transformers.AutoConfig, source(spec))
+
+
+def manifest_of(spec: HostSpec) -> DemoManifest | None:
+    """What a model of our own training tells of itself; None for any other. Raises HostFailed where it is broken."""
+    if spec.path is None:
+        return None
+    try:
+        return read_manifest(spec.path)
+    except ConfigError as error:
+        what = str(error)
+    raise bad_weights(what)
 
 
 def _fetched(spec: HostSpec, kind: Any, place: str, **how: Any) -> Any:
@@ -112,6 +125,15 @@ def _check_whole(place: str, info: dict[str, Any]) -> None:
         raise bad_weights(
             f"the model in {place} lacks {len(absent)} of its tensors and {len(odd)} have another shape "
             f"(the first: {example}); is it of the expert's `kind:`?"
+        )
+
+
+def _check_knows_words(place: str, tokenizer: Any) -> None:
+    """Without its files, a tokenizer is made that knows special tokens alone."""
+    if len(tokenizer.get_vocab().keys() - tokenizer.added_tokens_encoder.keys()) <= 1:
+        raise missing_weights(
+            f"the model in {place} has no tokenizer (tokenizer.json, or what its kind of tokenizer reads)",
+            "save the model's tokenizer into the same folder",
         )
 
 

@@ -209,7 +209,8 @@ class HostPool:
         try:
             self._make_room(slot, taken)
         except HostFailed:
-            _unload(host)
+            if slot.seat is None or slot.seat.host is not host:
+                _unload(host)
             raise
         return _Seat(host=host, memory_bytes=taken)
 

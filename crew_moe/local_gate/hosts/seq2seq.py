@@ -41,18 +41,21 @@ class Job:
 
 
 class Seq2Seq:
-    """A model that makes a text of a text. `window` is how many tokens it takes at once; what it makes of a longer
-    text's chunks is joined, or (`condenses`) summarised again where it is too long.
+    """A model that makes a text of a text. `window` is how many tokens it takes at once, `longest` how many it can make;
+    what it makes of a longer text's chunks is joined, or (`condenses`) summarised again where it is too long.
 
     Options: `instruction` is put before the text and before each of its chunks; `beams` is the width of the search.
     """
 
     options: Mapping[str, type | tuple[type, ...]] = {"instruction": str, "beams": int}
 
-    def __init__(self, spec: HostSpec, loaded: LoadedModel, *, window: int, condenses: bool = False) -> None:
+    def __init__(
+        self, spec: HostSpec, loaded: LoadedModel, *, window: int, longest: int = UNBOUNDED, condenses: bool = False
+    ) -> None:
         self.spec = spec
         self.loaded = loaded
         self.window = min(window, spec.chunk_tokens or window)
+        self._longest = min(longest, spec.max_output_tokens)
         self._condenses = condenses
 
     def process(self, works: Sequence[Work]) -> Sequence[Made | HostFailed]:
@@ -149,7 +152,7 @@ class Seq2Seq:
         return Job(work=work, parts=parts, rows=rows)
 
     def _most(self, work: Work) -> int:
-        return max(1, min(work.max_output_tokens or self.spec.max_output_tokens, self.spec.max_output_tokens))
+        return max(1, min(work.max_output_tokens or self._longest, self._longest))
 
 
 def window_of(loaded: LoadedModel, *, default: int, setting: str = "") -> int:

@@ -75,7 +75,10 @@ def classifier(folder: Path) -> Path:
     config = transformers.BertConfig(
         vocab_size=len(words), max_position_embeddings=64, id2label=LABELS, num_labels=len(LABELS), **_BERT
     )
-    return _saved(transformers.BertForSequenceClassification(config), folder, words)
+    model = transformers.BertForSequenceClassification(config)
+    with torch.no_grad():
+        model.classifier.weight *= 20.0  # so that it is sure of something
+    return _saved(model, folder, words)
 
 
 def bpe() -> Any:

@@ -1,0 +1,63 @@
+"""A classifier tells a label and how sure it is; of a long text, by all of its chunks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from crew_moe.domain.hosting import HostKind, HostSpec
+from crew_moe.errors import HostFailed
+from crew_moe.ports import Made, Work
+from tests.local_gate.hosts.weights_folders import Tiny, tiny
+
+__all__ = ["tiny"]  # a fixture
+LONG = "The pump failed at noon. Was the valve open? " * 20
+
+
+def answers(tiny: Tiny, *works: Work, **told: Any) -> list[str]:
+    pytest.importorskip("torch", reason="torch is not installed")
+    from crew_moe.local_gate.classifier import open_model
+
+    model = open_model(HostSpec(name="it", kind=HostKind.CLASSIFIER, path=tiny("classifier"), **told))
+    made = model.process(works)
+    assert all(isinstance(one, Made) for one in made), made
+    return [one.text for one in made if isinstance(one, Made)]
+
+
+def test_label_comes_with_its_probability(tiny: Tiny) -> None:
+    (text,) = answers(tiny, Work(text="The pump failed."))
+
+    label, _, share = text.partition(" ")
+    assert label in {"praise", "complaint", "question"}
+    assert 0.34 <= float(share.strip("()")) <= 1
+
+
+@pytest.mark.parametrize("text", ["The pump failed.", LONG])
+def test_json_holds_every_label(tiny: Tiny, text: str) -> None:
+    (answer,) = answers(tiny, Work(text=text, options={"json": True}))
+
+    told = json.loads(answer)
+    assert sum(told["scores"].values()) == pytest.approx(1.0, abs=1e-3)
+    assert told["score"] == max(told["scores"].values()) == told["scores"][told["label"]]
+
+
+def test_long_text_is_the_mean_of_its_chunks(tiny: Tiny) -> None:
+    """One text of two equal halves, each a chunk, is as sure as a half."""
+    half = "The pump failed at noon."
+    whole, part = answers(tiny, Work(text=f"{half} {half}", options={"json": True}),
+                          Work(text=half, options={"json": True}), chunk_tokens=14)  # fmt: skip
+
+    assert json.loads(whole)["scores"] == pytest.approx(json.loads(part)["scores"], abs=1e-3)
+
+
+def test_wrong_type_of_an_option_is_refused(tiny: Tiny) -> None:
+    from crew_moe.local_gate.classifier import open_model
+
+    model = open_model(HostSpec(name="it", kind=HostKind.CLASSIFIER, path=tiny("classifier")))
+
+    (refused,) = model.process([Work(text="x", options={"json": "yes"})])
+
+    assert isinstance(refused, HostFailed)
+    assert "'json'" in refused.what
