@@ -83,4 +83,4 @@ docs: .venv/.ready-dev ## Write the JSON Schemas of the configuration files anew
 	$(BIN)/python -m crew_moe.cli.schemas
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-litellm .venv-mcp dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-litellm .venv-mcp .venv-deepspeed dist build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
