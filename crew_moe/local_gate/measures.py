@@ -115,8 +115,8 @@ def _lines(text: str, seen: str, scale: float) -> dict[str, float]:
 
 def _is_numbered(start: str) -> bool:
     """`1. `, `12) `"""
-    number = start.rstrip()[:-1]
-    return number.isdecimal() and start.rstrip()[-1:] in ".)"
+    number = start.partition(" ")[0]
+    return number[:-1].isdecimal() and number[-1] in ".)"
 
 
 def _words(words: Sequence[str], scale: float) -> dict[str, float]:

@@ -11,6 +11,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -18,11 +19,11 @@ import numpy as np
 
 from crew_moe.domain.digest import digest
 from crew_moe.errors import ConfigError
-from crew_moe.local_gate.features import FEATURES
+from crew_moe.local_gate.features import FEATURES, features
 from crew_moe.local_gate.gate.network import Network, Weights
 
 FORMAT: Final = 1
-FEATURES_DIGEST: Final = digest("\n".join(FEATURES)).hex()
+_PROBE: Final = '# Wie, *what*?\n\n1. `f(x)` == "é 42" -> {日}; e.g. two words. And a third sentence!\n|a|\n\tB'
 _NUMBERS: Final = "gate.npz"
 _MANIFEST: Final = "gate.json"
 _AGAIN: Final = "train it again: crew-moe local train-gate"
@@ -45,7 +46,7 @@ class GateFile:
         document: dict[str, Any] = {
             "format": FORMAT,
             "experts": list(self.network.experts),
-            "features": FEATURES_DIGEST,
+            "features": features_digest(),
             "temperature": self.network.temperature,
             "numbers": _digest(numbers),
             "provenance": dict(self.provenance),
@@ -67,12 +68,19 @@ class GateFile:
         document, numbers = _document(manifest), _bytes(numbers_file)
         if document.get("format") != FORMAT:
             raise ConfigError(f"is no gate of format {FORMAT}; {_AGAIN}", file=str(manifest))
-        if document["features"] != FEATURES_DIGEST:
+        if document["features"] != features_digest():
             raise ConfigError(f"was trained on the features of another version; {_AGAIN}", file=str(manifest))
         if document["numbers"] != _digest(numbers):
             raise ConfigError("does not hold the numbers that were trained", file=str(numbers_file))
         network = _unpacked(numbers, tuple(document["experts"]), document["temperature"])
         return cls(network=network, provenance=document["provenance"], version=f"gate@{document['digest'][:12]}")
+
+
+@cache
+def features_digest() -> str:
+    """Names the features that this version of the package reads: what they are called, and what they find in a text."""
+    found = np.round(features(_PROBE).vector, 6).tolist()
+    return digest(json.dumps([FEATURES, found])).hex()
 
 
 def _packed(network: Network) -> bytes:
@@ -117,8 +125,9 @@ def _bytes(path: Path) -> bytes:
 
 
 def _document(path: Path) -> dict[str, Any]:
+    raw = _bytes(path)
     try:
-        document = json.loads(_bytes(path))
+        document = json.loads(raw)
     except (ValueError, RecursionError):
         raise ConfigError("is no JSON", file=str(path)) from None
     told = document.pop("digest", None) if isinstance(document, dict) else None

@@ -22,7 +22,7 @@ import numpy as np
 
 from crew_moe.local_gate.features import FEATURES, TextFeatures, vector_of
 from crew_moe.local_gate.gate.choice import GateChoice
-from crew_moe.local_gate.gate.file import FEATURES_DIGEST
+from crew_moe.local_gate.gate.file import features_digest
 from crew_moe.local_gate.gate.lessons import Lessons
 
 GATE: Final = "gate"
@@ -76,7 +76,7 @@ def lessons_from_log(rows: Iterable[Mapping[str, Any]]) -> Lessons:
     told: dict[str, dict[str, Mapping[str, Any]]] = {OUTCOME: {}, CORRECTION: {}, FEEDBACK: {}}
     for row in rows:
         kind, decision_id = row.get("kind"), row.get("decision_id")
-        if kind == GATE and row.get("features_version") == FEATURES_DIGEST:
+        if kind == GATE and row.get("features_version") == features_digest():
             choices[str(decision_id)] = row
         elif kind in told:
             told[kind].setdefault(str(decision_id), row)  # rows come newest first: the last word counts
@@ -101,4 +101,4 @@ def _lesson(
 def _features(seen: TextFeatures) -> dict[str, Any]:
     """The vector by name, without its zeros."""
     entries = {FEATURES[place]: float(seen.vector[place]) for place in np.flatnonzero(seen.vector)}
-    return {"features_version": FEATURES_DIGEST, "features": entries}
+    return {"features_version": features_digest(), "features": entries}

@@ -49,11 +49,11 @@ def _raised(network: Network, newcomer: str, lessons: Lessons) -> Network:
 
 def variants(texts: Sequence[str], rng: Random) -> Iterator[str]:
     """The texts themselves, and PER_EXAMPLE versions of each; the same for the same state of `rng`."""
-    pieces = [_PIECE.findall(text) for text in texts]
+    pieces = [_PIECE.findall(f"{text} ") for text in texts]  # so that the last word, too, ends with a blank
     for text, own in zip(texts, pieces, strict=True):
         yield text
         for _ in range(PER_EXAMPLE if own else 0):
-            yield "".join(_thinned(_spliced(own, rng.choice(pieces), rng), rng))
+            yield "".join(_thinned(_spliced(own, rng.choice(pieces), rng), rng)).rstrip()
 
 
 def _spliced(own: Sequence[str], other: Sequence[str], rng: Random) -> Sequence[str]:

@@ -1,0 +1,68 @@
+"""A gate with its figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crew_moe.errors import InvalidInput
+from crew_moe.local_gate.gate.gate import packaged, packaged_lessons
+from crew_moe.local_gate.gate.lessons import Example, Lessons
+from crew_moe.local_gate.gate.schooling import FOLDS, gate_of, schooled
+from tests.local_gate.gate.given import QUICK, small_lessons
+
+
+def test_figures_are_of_lessons_that_were_held_out() -> None:
+    heard: list[str] = []
+
+    network, figures = schooled(small_lessons(), QUICK, step=heard.append)
+
+    assert (figures.rows, figures.accuracy) == (24, 1.0)
+    assert figures.accuracy_by_expert == {"marked": 1.0, "plain": 1.0}
+    assert network.temperature == figures.temperature
+    assert len(heard) == FOLDS + 1
+
+
+def test_texts_of_one_cluster_are_held_out_together() -> None:
+    lessons = small_lessons()
+    swapped = replace_labels(lessons)
+
+    _, figures = schooled(swapped, QUICK)
+
+    assert figures.accuracy < 0.75  # nothing but the cluster tells the labels, and no fold has seen its clusters
+
+
+def replace_labels(lessons: Lessons) -> Lessons:
+    """Two clusters of prose and two of signs, labelled so that nothing can be learned across clusters."""
+    clusters = tuple(f"{label}/{row % 2}" for row, label in enumerate(lessons.labels))
+    labels = tuple("ab"[int(name[-1])] for name in clusters)
+    return Lessons(lessons.vectors, labels, clusters)
+
+
+def test_expert_with_one_example_can_not_be_held_out() -> None:
+    single = Lessons.of([Example(text="one", expert="lonely")])
+
+    with pytest.raises(InvalidInput, match="'lonely' has 1 example"):
+        schooled(small_lessons().plus(single), QUICK)
+
+
+def test_gate_says_what_it_learned_from() -> None:
+    told = gate_of(small_lessons(), {"here": 24}, QUICK).provenance
+
+    assert told["lessons"] == {"here": 24}
+    assert told["rows"] == {"marked": 12, "plain": 12}
+    assert told["recipe"]["steps"] == QUICK.steps
+    assert told["content"] == small_lessons().digest() != small_lessons(11).digest()
+
+
+def test_packaged_gate_can_be_made_again_from_its_lessons() -> None:
+    lessons = packaged_lessons()
+    recipe = replace(QUICK, hidden=24, steps=150, batch=48)
+
+    network, figures = schooled(lessons, recipe, folds=2)
+
+    ours, theirs = (one.logits(lessons.vectors).argmax(1) for one in (network, packaged().network))
+    assert figures.accuracy > 0.85
+    assert np.mean(ours == theirs) > 0.97
