@@ -115,9 +115,13 @@ def share_metrics(folder: Path) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
-def keep_ray_quiet() -> None:
-    """Let Ray tell nobody how it is used, unless the environment says that it may."""
+def keep_ray_home(*, alone: bool) -> None:
+    """Let Ray tell nobody how it is used and, where it is on this machine `alone`, listen on loopback only, unless the
+    environment says otherwise.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if alone:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # its switch for more than one machine
 
 
 class Traces(StrEnum):

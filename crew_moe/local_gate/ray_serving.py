@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -23,7 +25,6 @@ from crew_moe.local_gate.hosts import HostPool
 from crew_moe.local_gate.ray_options import RayOptions
 from crew_moe.local_gate.refusals import failed
 from crew_moe.local_gate.serving import MIB, LocalGate
-from crew_moe.settings import keep_ray_quiet
 
 try:
     import ray
@@ -125,9 +126,9 @@ def on_ray(plan: LocalPlan, options: RayOptions) -> Iterator[RayPool]:
     machine alone, which ends with the block. Raises StateError where there is none, or it can't take the replicas.
     """
     connects = not ray.is_initialized()
-    if connects:
-        _connect(options.address)
     try:
+        if connects:
+            _connect(options)
         serve.start(proxy_location="Disabled")
         try:
             handle = serve.run(build_app(plan, options), name=APP, route_prefix=None)
@@ -146,12 +147,24 @@ def on_ray(plan: LocalPlan, options: RayOptions) -> Iterator[RayPool]:
             ray.shutdown()
 
 
-def _connect(address: str | None) -> None:
-    """Beyond loopback only where an address says so; Ray reports its use to nobody."""
-    keep_ray_quiet()
-    alone = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address is None else {}
+def _connect(options: RayOptions) -> None:
+    """As `ray.init`, but that SIGTERM means what it did before."""
+    where = options.address or "this machine"
+    alone = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if options.address is None else {}
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **alone)
+        ray.init(address=options.address or "local", log_to_driver=False, logging_level=logging.WARNING, **alone)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise StateError(f"no Ray cluster at {address or 'this machine'}: {type(error).__name__}") from error
+        raise StateError(f"no Ray cluster at {where} ({type(error).__name__})") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    _check_room(options)
+
+
+def _check_room(options: RayOptions) -> None:
+    """A machine does not grow, as a cluster may; Ray would wait for ever."""
+    room = ray.cluster_resources().get("CPU", 0.0)
+    if options.address is None and options.fewest * options.cpus > room:
+        raise StateError(f"{options.fewest} replicas want {options.fewest * options.cpus:g} CPUs; there are {room:g}")

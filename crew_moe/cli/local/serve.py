@@ -12,6 +12,7 @@ from crew_moe.cli.options import Config, State
 from crew_moe.cli.output import err
 from crew_moe.cli.serve import LIBRARIES
 from crew_moe.errors import MissingExtra
+from crew_moe.local_gate.ray_options import ray_options
 
 
 def register(app: typer.Typer) -> None:
@@ -51,6 +52,14 @@ def serve(
     models: Annotated[
         Path | None, typer.Option("--models", metavar="DIR", help="Folder of models; default .crew_moe/models.")
     ] = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Hold the experts in processes of a Ray cluster.")] = False,
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", metavar="HOST:PORT", help="Of that cluster; else one is started here."),
+    ] = None,
+    replicas: Annotated[
+        str | None, typer.Option("--replicas", metavar="MIN:MAX", help="How many such processes; default 1:4.")
+    ] = None,
     config: Config = None,
     state: State = None,
 ) -> int:
@@ -60,6 +69,7 @@ def serve(
         raise MissingExtra("service", missing)
     from crew_moe.service.local.server import serve_local
 
+    over = ray_options(ray_address, replicas) if ray or ray_address or replicas else None
     given: dict[str, Any] = {
         "local_host": host,
         "local_port": port,
@@ -76,5 +86,5 @@ def serve(
         "state": state,
     }
     told = {name: str(value) for name, value in given.items() if value is not None}
-    serve_local(told, lambda line: err().print(line, soft_wrap=True))
+    serve_local(told, lambda line: err().print(line, soft_wrap=True), over)
     return 0

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from crew_moe.auth.authenticator import Authenticator
 from crew_moe.catalog.local import FILE, load_local
 from crew_moe.domain.hosting import LocalPlan
 from crew_moe.domain.registry import Registry
 from crew_moe.errors import ConfigError, InvalidInput
+from crew_moe.local_gate.gate.gate import Gate
+from crew_moe.local_gate.lane import Pool
+from crew_moe.local_gate.ray_options import RayOptions, spread
 from crew_moe.local_gate.serving import LocalGate
 from crew_moe.router import Router
 from crew_moe.service.app import Parts
@@ -26,10 +30,10 @@ from crew_moe.telemetry.libraries import tame
 Announce = Callable[[str], None]
 
 
-def serve_local(told: Mapping[str, str], announce: Announce) -> None:
+def serve_local(told: Mapping[str, str], announce: Announce, over: RayOptions | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C. `told` are flags, by the names of their settings, and `announce` gets one line
-    when the service answers. Raises InvalidInput for a service that would be open to everybody, and what opening its
-    parts raises.
+    when the service answers; `over` spreads the experts over a Ray cluster. Raises InvalidInput for a service that
+    would be open to everybody, and what opening its parts raises.
     """
     with until_told():
         hand_down(told)
@@ -38,10 +42,10 @@ def serve_local(told: Mapping[str, str], announce: Announce) -> None:
         RateLimit.parse(options.rate, where="--rate")
         plan = plan_of(settings)
         guarded = Authenticator.from_settings(settings).enabled
-        with listening(options.host, options.port, guarded=guarded) as listener:
+        with listening(options.host, options.port, guarded=guarded) as listener, spread(plan, over) as pool:
             tame(TALKATIVE)
-            app = make_local_app(*local_parts(settings, options, plan))
-            line = f"Serving {len(plan.hosts)} hosted experts at {address_of(listener)}"
+            app = make_local_app(*local_parts(settings, options, plan, pool))
+            line = f"Serving at {address_of(listener)}, {len(plan.hosts)} hosted experts"
             serve_app(app, listener, drain_s=options.drain_s, started=lambda: announce(line), farewell=_farewell)
 
 
@@ -69,9 +73,11 @@ def plan_of(settings: Settings) -> LocalPlan:
     return replace(plan, hosts=hosts, timeout_s=settings.local_timeout_s or plan.timeout_s)
 
 
-def local_parts(settings: Settings, options: ServiceOptions, plan: LocalPlan) -> tuple[LocalGate, Parts]:
-    """The engine, which has loaded nothing yet, and what stands around it. Raises ConfigError, InvalidInput,
-    MissingExtra and StateError.
+def local_parts(
+    settings: Settings, options: ServiceOptions, plan: LocalPlan, pool: Pool | None = None
+) -> tuple[LocalGate, Parts]:
+    """The engine, which has loaded nothing yet, over the plan's own hosts or those in `pool`, and what stands around
+    it. Raises ConfigError, InvalidInput, MissingExtra and StateError.
     """
     telemetry = Telemetry.open(settings.state)
     router = Router.from_config(settings.config, state=settings.state, watchers=telemetry.watchers)
@@ -83,7 +89,10 @@ def local_parts(settings: Settings, options: ServiceOptions, plan: LocalPlan) ->
         options=options,
         state=settings.state,
     )
-    return LocalGate.open(plan, clock=router.clock, sink=router.sink, log=router.log), parts
+    told: dict[str, Any] = {"clock": router.clock, "sink": router.sink, "log": router.log}
+    if pool is None:
+        return LocalGate.open(plan, **told), parts
+    return LocalGate(plan, pool=pool, gate=Gate.open(plan.gate, plan.hosts), **told), parts
 
 
 def _check_fallback(plan: LocalPlan, registry: Registry) -> None:
