@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from crew_moe.cli.options import AsJson, one_of
 from crew_moe.cli.output import err, say, share, show_table, write_json
-from crew_moe.errors import MissingExtra
+from crew_moe.errors import InvalidInput, MissingExtra
 
 if TYPE_CHECKING:
     from crew_moe.local_gate.demo.manifest import DemoManifest, Kind
     from crew_moe.local_gate.demo.training import News
+
+NEEDED: Final = ("torch", "tokenizers", "transformers")  # the last one looks for the others when it is imported
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +35,7 @@ def train_demo(
     only: Annotated[str | None, typer.Option("--only", metavar="KIND", help="byt5 or longformer alone.")] = None,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", metavar="M", min=0.05, max=600, help="At most so long for each model."),
+        typer.Option("--minutes", metavar="M", min=0.01, max=600, help="At most so long for each model."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Another seed, another model.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace models that are there.")] = False,
@@ -45,6 +49,8 @@ def train_demo(
     from crew_moe.settings import read_settings
 
     one_of(only, KINDS, "--only")
+    if minutes is not None and isnan(minutes):  # no bound of an option stops it
+        raise InvalidInput("nan is no time", where="--minutes")
     where = models or read_settings().models
     folders = {kind: demo_folder(where, kind) for kind in KINDS if only in (None, kind)}
     for folder in folders.values():
@@ -63,12 +69,12 @@ def train_demo(
 def _training() -> Callable[..., DemoManifest]:
     """What trains; raises MissingExtra where its libraries are not installed."""
     try:
-        from crew_moe.local_gate.demo.train import train
+        for module in NEEDED:
+            import_module(module)
     except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
-        if module not in ("torch", "transformers", "tokenizers"):
-            raise
-        raise MissingExtra("local", module) from None
+        raise MissingExtra("local", (error.name or module).partition(".")[0]) from None
+    from crew_moe.local_gate.demo.train import train
+
     return train
 
 

@@ -17,7 +17,7 @@ from transformers import ByT5Tokenizer, GenerationConfig, T5Config, T5ForConditi
 from crew_moe.local_gate.demo.exercises import MAX_WORDS, TASKS, Exercise, exercise
 from crew_moe.local_gate.demo.training import IGNORED, Batch, Recipe, padded
 
-RECIPE: Final = Recipe(steps=2400, texts=64, rate=4e-3)
+RECIPE: Final = Recipe(steps=4800, texts=32, rate=3e-3)
 WIDTH: Final = 64
 HEADS: Final = 4
 BUCKETS: Final = 64  # of relative positions; the nearest half of them are single positions
@@ -28,6 +28,7 @@ _PAD, _END = 0, 1
 _FIRST_BYTE: Final = 3  # token of the byte 0: padding, end and unknown come before it
 _POOL: Final = 8  # batches that are drawn together, so that each has texts of about one length
 _EASY: Final = 0.25  # share of the training until exercises are as long as they get
+_SHARES: Final = {"rot13": 3, "html": 4, "plain": 4, "upper": 2}  # how often each task is practised
 _FOCUS: Final = 5.0  # how much a head prefers its neighbour at the start, as a logit
 _BEHIND_AND_AHEAD: Final = (-1, -2, 1, -3)  # the encoder's heads
 _BEHIND: Final = (0, -1, -2, -3)  # the decoder's
@@ -46,7 +47,7 @@ class Byt5Lesson:
         self._pool: list[Sequence[Exercise]] = []
 
     def batch(self, done: float) -> Batch:
-        """Exercises of all tasks in like numbers; the longer ones come in as training goes on."""
+        """Exercises of all tasks, harder tasks more often; the longer ones come in as training goes on."""
         if not self._pool:
             drawn = [self._drawn(done) for _ in range(_POOL * self.recipe.texts)]
             drawn.sort(key=lambda one: len(one.given) + len(one.wanted))
@@ -69,7 +70,8 @@ class Byt5Lesson:
     def _drawn(self, done: float) -> Exercise:
         hardest = 1 + (MAX_WORDS - 1) * min(1.0, done / _EASY)
         words = int(1 + hardest * self._rng.random() ** 0.7)  # the longer ones are harder, so they come more often
-        return exercise(self._rng, self._rng.choice(_NAMES), min(words, MAX_WORDS))
+        (task,) = self._rng.choices(tuple(_SHARES), tuple(_SHARES.values()))
+        return exercise(self._rng, task, min(words, MAX_WORDS))
 
     def _exact(self, task: str, words: int) -> float:
         drawn = [exercise(self._exam, task, words, held_out=True) for _ in range(self._per_cell)]
@@ -133,6 +135,3 @@ def _look_at_neighbours(stack: Any, buckets: Iterator[int]) -> None:
     with torch.no_grad():
         for head, bucket in enumerate(buckets):
             biases[bucket, head] += _FOCUS
-
-
-_NAMES: Final = tuple(TASKS)

@@ -18,7 +18,7 @@ from crew_moe.local_gate.demo.neighbours import look_at, positions
 from crew_moe.local_gate.demo.overlap import rouge_1, rouge_l
 from crew_moe.local_gate.demo.training import IGNORED, Batch, Recipe, padded
 
-RECIPE: Final = Recipe(steps=1600, texts=32, rate=3e-3)
+RECIPE: Final = Recipe(steps=2600, texts=16, rate=2.5e-3)
 TASKS: Final[Mapping[str, DemoTask]] = {
     "summary": DemoTask(
         prefix="",
@@ -43,7 +43,7 @@ _READ: Final = 600  # documents that the vocabulary is made from
 _SIZE: Final = 0.125  # standard deviation of the weights at the start
 _MOST_SENTENCES: Final = 6
 _MANY_SENTENCES: Final = 30
-_LONG: Final = 0.25  # of the batches
+_LONG: Final = 0.3  # of the batches
 _EASY: Final = 0.3  # share of the training until documents are as long as they get
 _ENCODER_OFFSETS: Final = (-1, -2, 1, -3)
 _DECODER_OFFSETS: Final = (0, -1, -2, -3)

@@ -29,17 +29,17 @@ def train(
     seed: int = 0,
     minutes: float | None = None,
     force: bool = False,
-    per_cell: int = PER_CELL,
+    per_cell: int | None = None,
     told: Callable[[News], object] = lambda _: None,
     clock: Clock | None = None,
 ) -> DemoManifest:
     """Train the model of this kind by its recipe, in at most so many minutes, and measure it on held-out texts.
 
-    `told` hears of every step; each figure of the accuracy rests on `per_cell` texts. The folder appears when all is
-    done. Raises InvalidInput where it is there already.
+    `told` hears of every step; each figure of the accuracy rests on `per_cell` texts (None: PER_CELL). The folder
+    appears when all is done. Raises InvalidInput where it is there already.
     """
     require_free(folder, force=force)
-    lesson = _LESSONS[kind](seed, per_cell)
+    lesson = _LESSONS[kind](seed, per_cell or PER_CELL)
     limit_s = None if minutes is None else 60.0 * minutes
     course = fit(lesson, clock=clock or SystemClock(), limit_s=limit_s, told=told)
     manifest = _manifest(kind, course, seed, lesson.accuracy())
