@@ -26,6 +26,7 @@ MAX_INSTRUCTION: Final = 240  # characters; what comes later is no instruction b
 
 _OPENS: Final = re.compile(r'(?P<colon>:)(?=\s|["`\'“]|$)|(?<!\S)(?P<quote>["\'“`])')
 _CLOSING: Final = {'"': '"', "'": "'", "`": "`", "“": "”"}
+_TYPED_BREAK: Final = re.compile(r"\\n(?=(#{1,6}|-) )")
 _PARTS: Final = re.compile(r"(\S+)(\s*)")
 
 
@@ -97,7 +98,7 @@ class DemoManifest(BaseModel):
         """(name of the task, the text that it is to be done on), or None where the text asks for none of them.
 
         The text stands in quotes or after a colon, as in `Create a ROT13 encryption of this text: "Hello World"`, or
-        after the prefix itself.
+        after the prefix itself. Where lines of Markdown were typed in one, with `\\n` between, they are lines again.
         """
         for name, task in self.tasks.items():
             if task.prefix and text.startswith(task.prefix):
@@ -107,7 +108,7 @@ class DemoManifest(BaseModel):
             return None
         instruction, payload = parts
         named = next((name for name, task in self.tasks.items() if task.is_asked_by(instruction)), None)
-        return None if named is None else (named, payload)
+        return None if named is None else (named, _TYPED_BREAK.sub("\n", payload))
 
 
 def demo_folder(models: Path, kind: Kind) -> Path:

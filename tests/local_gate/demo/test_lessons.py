@@ -98,6 +98,12 @@ def test_batch_says_where_the_texts_end(summing_up: longformer.LongformerLesson)
     assert ends == [summing_up.tokenizer.eos_token_id] * len(ids)
 
 
+def test_same_documents_give_the_same_vocabulary() -> None:
+    first, again, other = (longformer.learned_tokenizer(seed, read=20).get_vocab() for seed in (1, 1, 2))
+
+    assert first == again != other
+
+
 class _Knows:
     """Stands in for the model of a lesson: gives the wanted answers, but for some."""
 

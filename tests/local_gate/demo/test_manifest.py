@@ -71,6 +71,8 @@ def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
         ("What is 'a: b' in rot-13?", ("rot13", "a: b")),
         ("What is “Hello” in ROT13?", ("rot13", "Hello")),
         ("Convert this markdown to HTML: # Header\n- Item 1", ("html", "# Header\n- Item 1")),
+        (r"Convert this markdown to HTML: # Header\n- Item 1\n- Item 2", ("html", "# Header\n- Item 1\n- Item 2")),
+        (r'ROT13 of: "C:\new"', ("rot13", r"C:\new")),
         ('ROT13 of: "a" and "b"', ("rot13", '"a" and "b"')),
         ("What's the ROT13 of this:\n\nHello", ("rot13", "Hello")),
         ("Use ROT13:", ("rot13", "")),
@@ -86,7 +88,7 @@ def test_task_is_found_in_the_instruction(text: str, found: tuple[str, str] | No
     assert MANIFEST.task_of(text) == found
 
 
-@given(st.text())
+@given(st.text().filter(lambda text: "\\n" not in text))
 def test_any_quoted_text_is_what_the_task_is_done_on(text: str) -> None:
     assert MANIFEST.task_of(f"rot13: {text}") == ("rot13", text)
     if '"' not in text:
