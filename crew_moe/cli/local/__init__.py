@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import typer
 
-from crew_moe.cli.local import bench, route, serve, train_demo, train_gate
+from crew_moe.cli.local import bench, new_expert, route, serve, train_demo, train_gate
 
 
 class Command(Protocol):
@@ -15,7 +15,7 @@ class Command(Protocol):
     def register(self, app: typer.Typer) -> None: ...
 
 
-COMMANDS: Final[tuple[Command, ...]] = (route, train_gate, train_demo, bench, serve)
+COMMANDS: Final[tuple[Command, ...]] = (route, train_gate, train_demo, bench, serve, new_expert)
 
 
 def register(app: typer.Typer) -> None:
