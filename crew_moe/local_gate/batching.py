@@ -7,6 +7,7 @@ lately came together, or when its oldest call has waited `max_wait_ms`: whoever 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -78,6 +79,7 @@ class Batcher(Generic[H, T, R]):
         self._numbers = count()
         self._pace = Pace()
         self._running = 0
+        self._next: deque[Sequence[Member[T, R]]] = deque()
         self._sent_at = float("-inf")
         self._came_after = 0
         self._usual = 1.0
@@ -93,7 +95,8 @@ class Batcher(Generic[H, T, R]):
     def expected_wait_s(self, tier: Tier = Tier.BASELINE) -> float:
         """How long a new call would wait before it is computed."""
         calls, tokens = self._line.before(tier)
-        batches = calls / self._limits.max_size + self._running / 2  # what runs is half done, on the average
+        computed = min(self._running, self.places)  # and half done, on the average
+        batches = calls / self._limits.max_size + self._running - computed / 2
         busy = self._running >= self.places or calls
         return self._pace.expected(batches=batches, tokens=tokens) / self.places if busy else 0.0
 
@@ -127,6 +130,13 @@ class Batcher(Generic[H, T, R]):
         await self._idle.wait()
 
     @property
+    def _most(self) -> int:
+        """How many batches may have left the line: a full one more where they are computed one by one, so that the
+        model needs not wait for the loop between two.
+        """
+        return 2 if self.places == 1 else self.places
+
+    @property
     def _limits(self) -> BatchSpec:
         return self._spec if self.places == 1 else replace(self._spec, max_size=1)
 
@@ -145,7 +155,7 @@ class Batcher(Generic[H, T, R]):
 
     def _look_soon(self) -> None:
         """After everybody who comes in this turn of the loop has come."""
-        if self._running < self.places and (self._timer is None or isinstance(self._timer, asyncio.TimerHandle)):
+        if self._running < self._most and (self._timer is None or isinstance(self._timer, asyncio.TimerHandle)):
             self._forget_timer()
             self._timer = self._loop.call_soon(self._look)
 
@@ -157,9 +167,11 @@ class Batcher(Generic[H, T, R]):
     def _look(self) -> None:
         """Send what is to go now, and come back when the next may."""
         self._timer = None
-        while self._running < self.places and len(self._line) and not self._closed:
+        while self._running < self._most and len(self._line) and not self._closed:
             now = self._clock.monotonic()
             batch = self._line.next(now, self._limits)
+            if self._running >= self.places and not batch.full:
+                return
             wait_s = self._wait_s(batch, now)
             if wait_s > 0:
                 self._timer = self._loop.call_later(wait_s, self._look)
@@ -185,14 +197,29 @@ class Batcher(Generic[H, T, R]):
         self._idle.clear()
         self._sent_at = now
         self._came_after = 0
-        self._workers.do(partial(self._compute, members))
+        if self._running > self.places:
+            self._next.append(members)
+        else:
+            self._workers.do(partial(self._compute, members))
 
     def _compute(self, members: Sequence[Member[T, R]]) -> None:
-        """In a thread."""
-        times: list[tuple[int, float]] = []
-        answers = isolated(partial(self._run_those_left, times), members)
-        with suppress(RuntimeError):  # the loop did not wait for a model that hung
-            self._loop.call_soon_threadsafe(self._ended, members, answers, times)
+        """In a thread: this batch, and the next one where that is ready by then."""
+        ready: Sequence[Member[T, R]] | None = members
+        while ready is not None:
+            done, times = ready, list[tuple[int, float]]()
+            answers = isolated(partial(self._run_those_left, times), done)
+            ready = self._popped()
+            with suppress(RuntimeError):  # the loop did not wait for a model that hung
+                self._loop.call_soon_threadsafe(self._ended, done, answers, times, ready is not None)
+
+    def _popped(self) -> Sequence[Member[T, R]] | None:
+        """The batch that is ready, if there is one. Only who has ended a batch takes it: its thread, or else the loop,
+        once the thread has told that it found none.
+        """
+        try:
+            return self._next.popleft()
+        except IndexError:
+            return None
 
     def _run_those_left(
         self, times: list[tuple[int, float]], members: Sequence[Member[T, R]]
@@ -216,7 +243,11 @@ class Batcher(Generic[H, T, R]):
         return [next(answers) if is_wanted else _GONE for is_wanted in wanted]
 
     def _ended(
-        self, members: Sequence[Member[T, R]], answers: Sequence[R | HostFailed], times: Sequence[tuple[int, float]]
+        self,
+        members: Sequence[Member[T, R]],
+        answers: Sequence[R | HostFailed],
+        times: Sequence[tuple[int, float]],
+        goes_on: bool,
     ) -> None:
         self._running -= 1
         for tokens, seconds in times:
@@ -225,6 +256,8 @@ class Batcher(Generic[H, T, R]):
         self._usual = max(together, self._usual + FORGETTING * (together - self._usual))
         for member, answer in zip(members, answers, strict=True):
             _tell(member, failed(self._expert, answer) if isinstance(answer, HostFailed) else answer)
+        if not goes_on and (ready := self._popped()) is not None:
+            self._workers.do(partial(self._compute, ready))
         if not self._running:
             self._idle.set()
         self._look_soon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -124,6 +125,27 @@ async def test_expert_that_takes_several_calls_gets_them_one_by_one(bench: Bench
     await asyncio.gather(*(bench.ask(text) for text in "abc"))
 
     assert sorted(bench.model.batches) == [["a"], ["b"], ["c"]]
+
+
+async def test_full_batch_is_ready_before_the_model_is_and_only_one_is_computed_at_a_time() -> None:
+    here, most = 0, 0
+    lock, never = threading.Lock(), threading.Event()
+
+    def act(_: Sequence[str]) -> None:
+        nonlocal here, most
+        with lock:
+            here += 1
+            most = max(most, here)
+        never.wait(0.0005)
+        with lock:
+            here -= 1
+
+    bench = Bench(Model(act=act), queue=400)
+    answers = await asyncio.gather(*(bench.ask(f"a{number}") for number in range(400)))
+    await bench.aclose()
+
+    assert answers == [f"A{number}" for number in range(400)]
+    assert (most, {len(batch) for batch in bench.model.batches}) == (1, {4})
 
 
 async def test_premium_is_computed_first(bench: Bench) -> None:
