@@ -105,6 +105,15 @@ def test_weights_over_the_carried_sum_to_one_or_the_token_has_none(shape: tuple[
     torch.testing.assert_close(sums, (~routes.unserved()).double())
 
 
+def test_what_is_left_of_a_token_may_weigh_nothing() -> None:
+    sure = torch.tensor([[400.0, 200.0, 0.0], [400.0, 0.0, 200.0]])  # second choices have probability 0 in float32
+
+    routes = TopK(k=2, weighting=Weighting.OVER_CARRIED, capacity=Capacity(fixed=1))(sure)
+
+    assert places(routes) == [(0, 0), (0, 1), (1, 2)]
+    assert routes.weight.tolist() == [1, 0, 0]
+
+
 @pytest.mark.parametrize("router", UNLIMITED.values(), ids=UNLIMITED)
 @given(shape=SHAPES)
 @few
