@@ -38,7 +38,9 @@ async def _one(gate: LocalGate, number: int) -> bool:
 
 
 def measure(requests: int) -> dict[str, float]:
-    """Seconds until the gate is open and tells its health; resident megabytes half way and at the end."""
+    """Seconds until the gate is open and tells its health; resident megabytes half way and at the end, and how many
+    objects there are more than half way.
+    """
     began = time.perf_counter()
     plan = replace(load_local(models=NOWHERE), cache=CacheSpec(results=REMEMBERED))
     gate = LocalGate.open(plan)
@@ -47,12 +49,13 @@ def measure(requests: int) -> dict[str, float]:
     half = requests // 2
     asyncio.run(_serve(gate, 0, half))
     gc.collect()
-    half_mib = rss_mib()
+    half_mib, half_objects = rss_mib(), len(gc.get_objects())
     asyncio.run(_serve(gate, half, half))
     gc.collect()
+    grown = len(gc.get_objects()) - half_objects
     after_mib = rss_mib()
     gate.close()
-    return {"start_s": start_s, "half_mib": half_mib, "after_mib": after_mib}
+    return {"start_s": start_s, "half_mib": half_mib, "after_mib": after_mib, "grown_objects": grown}
 
 
 if __name__ == "__main__":
