@@ -22,6 +22,8 @@ OBSERVATION: Final = "\nObservation:"
 
 HEAD_CHARS: Final = 4_000
 """Where instructions are looked for: a label further down belongs to the document."""
+REQUEST_CHARS: Final = 24_000
+"""A request beyond this is a text without a request; its words are looked up in all sentences."""
 
 _LABEL: Final = re.compile(
     r"(?i)\b(?:document|text|report|source|content|article|transcript|notes?|input|log|code|e-?mail|passage|context)s?\b"
@@ -67,7 +69,7 @@ def read(messages: Sequence[Mapping[str, Any]]) -> Conversation:
     history = [text for role, text in turns[:at] if role in ("user", "assistant")]
     source = "\n\n".join(part.strip() for part in (*results, body) if part.strip())
     return Conversation(
-        request=request,
+        request=request[:REQUEST_CHARS],
         expected=expected,
         source=source or "\n\n".join(history) or request,
         answered=bool(results),

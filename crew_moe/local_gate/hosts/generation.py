@@ -143,7 +143,7 @@ def encoded(loaded: LoadedModel, texts: Sequence[str], extras: Extras) -> Encode
 
 def tokens_of(loaded: LoadedModel, text: str) -> int:
     """The text's length in tokens, without those that every text gets."""
-    return len(loaded.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+    return len(loaded.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids)
 
 
 def _batch(loaded: LoadedModel, rows: Sequence[Row], extras: Extras) -> list[Made | HostFailed]:

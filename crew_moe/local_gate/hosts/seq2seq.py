@@ -41,7 +41,7 @@ class Job:
 
 
 class Seq2Seq:
-    """A model that makes a text of a text. `window` is how many tokens it takes at once, `longest` how many it can make;
+    """A model that makes a text of a text. `window` is how many tokens it takes at once, `longest` how many it makes;
     what it makes of a longer text's chunks is joined, or (`condenses`) summarised again where it is too long.
 
     Options: `instruction` is put before the text and before each of its chunks; `beams` is the width of the search.
@@ -82,7 +82,8 @@ class Seq2Seq:
             rows = iter(job.rows)
             for part in job.parts:
                 made = _text_of(generate(self.loaded, [next(rows)], self.extras)[0]) if part.text else ""
-                yield part.before + made + part.after
+                if piece := part.before + made + part.after:
+                    yield piece
 
     def read(self, text: str, options: Mapping[str, Any]) -> tuple[str, tuple[Chunk, ...]]:
         """What is put before each chunk, and the chunks. Raises HostFailed for what the model wasn't taught."""
