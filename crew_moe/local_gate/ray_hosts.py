@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import numpy as np
-from ray.exceptions import RayActorError, RayError, TaskCancelledError
+from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from crew_moe.domain.local_work import (
@@ -119,6 +119,8 @@ class Replicas:
         while True:
             try:
                 return response.result(timeout_s=STEP_S)
+            except RayTaskError:  # what it raised may be a TimeoutError, too
+                raise
             except TimeoutError:
                 late = time.monotonic() > deadline
                 if not late and not (gone is not None and gone()):

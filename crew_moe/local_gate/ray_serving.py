@@ -53,7 +53,7 @@ class Experts:
 
     async def answer(self, call_id: str, asked: Asked) -> Processed | LocalRefusal:
         """The answer; a call that comes again has the one that it had, or that is being made."""
-        await self._hold(serve.get_multiplexed_model_id())
+        await self._hold(str(asked.expert))
         if call_id not in self._answers:
             self._answers[call_id] = asyncio.create_task(self._gate.process(asked))
             while len(self._answers) > REMEMBERED:
@@ -62,7 +62,7 @@ class Experts:
 
     async def stream(self, asked: Asked) -> AsyncIterator[str | Processed | LocalRefusal]:
         """The answer in pieces, and the whole."""
-        await self._hold(serve.get_multiplexed_model_id())
+        await self._hold(str(asked.expert))
         async for piece in self._gate.stream(asked):
             yield piece
 

@@ -124,6 +124,21 @@ async def test_stream_comes_in_pieces_from_a_replica(local: Local) -> None:
     assert whole.result == "AB C"
 
 
+@pytest.mark.usefixtures("local")
+def test_call_that_comes_again_has_the_answer_that_it_had(paper: Path) -> None:
+    from ray import serve
+
+    from crew_moe.local_gate.ray_serving import APP
+
+    replicas = serve.get_app_handle(APP)
+    asked = Asked(text="only once", expert="slow")
+    first, again = (replicas.broadcast("answer", "call 1", asked).results(timeout_s=30) for _ in range(2))
+
+    assert [one.result for one in first] == ["ONLY ONCE"] * len(first)
+    assert sorted(map(repr, first)) == sorted(map(repr, again))
+    assert [note.text for note in read(paper) if note.what == "done"].count("only once") == len(first)
+
+
 def test_a_lost_node_loses_no_request_and_none_is_answered_twice(local: Local, cluster: Any, paper: Path) -> None:
     texts = [f"request {number}" for number in range(REQUESTS)]
     (second,) = cluster.worker_nodes
