@@ -56,6 +56,26 @@ def test_failure_leaves_the_old_one_and_nothing_else(target: Path) -> None:
     assert (target / "weights").read_text(encoding="utf-8") == "old"
 
 
+def test_old_one_is_put_back_when_the_new_one_can_not_take_its_place(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _old(target)
+    rename, refused = Path.rename, list[Path]()
+
+    def refuse_once(self: Path, to: Path) -> Path:
+        if to == target and not refused:
+            refused.append(self)
+            raise PermissionError
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", refuse_once)
+    with pytest.raises(PermissionError), new_folder(target, force=True) as made:
+        (made / "weights").write_text("new", encoding="utf-8")
+
+    assert (target / "weights").read_text(encoding="utf-8") == "old"
+    assert [path.name for path in target.parent.iterdir()] == ["demo"]
+
+
 def test_folder_that_came_meanwhile_is_not_overwritten(target: Path) -> None:
     with pytest.raises(InvalidInput, match="is there already"), new_folder(target):
         _old(target)
