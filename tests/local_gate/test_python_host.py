@@ -28,7 +28,7 @@ def written(tmp_path: Path) -> Iterator[Write]:
     def write(source: str, *, module: str = "own_expert_under_test", **told: object) -> Host:
         (tmp_path / f"{module}.py").write_text(dedent(source), encoding="utf-8")
         spec = HostSpec(name="own", kind=HostKind.PYTHON, class_path=f"{module}:Own", path=tmp_path)
-        return open_host(HostSpec(**{field: getattr(spec, field) for field in spec.__slots__} | told))  # type: ignore[arg-type]
+        return open_host(HostSpec(**{field: getattr(spec, field) for field in spec.__slots__} | told))
 
     yield write
     for name in set(sys.modules) - before:
