@@ -127,6 +127,12 @@ class Batcher(Generic[H, T, R]):
             _tell(member, unavailable("the local gate closes", self._expert))
         self._members.clear()
         self._forget_timer()
+        while (ready := self._popped()) is not None:
+            self._running -= 1
+            for member in ready:
+                _tell(member, unavailable("the local gate closes", self._expert))
+        if not self._running:
+            self._idle.set()
         await self._idle.wait()
 
     @property
@@ -213,8 +219,8 @@ class Batcher(Generic[H, T, R]):
                 self._loop.call_soon_threadsafe(self._ended, done, answers, times, ready is not None)
 
     def _popped(self) -> Sequence[Member[T, R]] | None:
-        """The batch that is ready, if there is one. Only who has ended a batch takes it: its thread, or else the loop,
-        once the thread has told that it found none.
+        """The batch that is ready, if there is one. To compute it, only who has ended a batch takes it: its thread, or
+        else the loop, once the thread has told that it found none.
         """
         try:
             return self._next.popleft()

@@ -24,6 +24,9 @@ def complaint_about(asked: Asked, hosts: Mapping[str, HostSpec]) -> LocalRefusal
         return wrong(f"the text must be a string, not {type(asked.text).__name__}", expert=asked.expert)
     if asked.timeout_s is not None and not (math.isfinite(asked.timeout_s) and asked.timeout_s > 0):
         return wrong(f"timeout_s must be a number of seconds above 0, not {asked.timeout_s!r}", expert=asked.expert)
+    most = asked.options.get("max_output_tokens")
+    if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
+        return wrong("options.max_output_tokens must be a whole number of at least 1", expert=asked.expert)
     return _length(asked, hosts) or _characters(asked)
 
 

@@ -314,6 +314,21 @@ async def test_close_refuses_those_who_wait_and_ends_those_that_run(bench: Bench
     assert trouble(await bench.ask("after")) is Trouble.UNAVAILABLE
 
 
+async def test_close_refuses_the_batch_that_is_ready_too(bench: Bench) -> None:
+    held, first = await bench.held()
+    ready = [bench.ask(text) for text in "abcd"]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(bench.batcher) == 0
+    closing = asyncio.ensure_future(bench.batcher.aclose())
+    refused = await asyncio.gather(*ready)
+    held.go.set()
+    await closing
+
+    assert {trouble(answer) for answer in refused} == {Trouble.UNAVAILABLE}
+    assert (await first, bench.model.batches) == ("FIRST", [["first"]])
+
+
 CALLS = st.lists(st.sampled_from(["fine", "raises", "huge", "leaves"]), min_size=1, max_size=14)
 
 

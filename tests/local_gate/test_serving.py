@@ -105,6 +105,13 @@ async def test_time_that_is_none_is_refused(local: LocalGate, timeout_s: float) 
     assert refused.trouble is Trouble.INVALID_INPUT
 
 
+@pytest.mark.parametrize("most", [0, -1, 1.5, "7", True])
+async def test_length_of_an_answer_that_is_none_is_refused(local: LocalGate, most: object) -> None:
+    refused = refusal(await local.process(Asked(text="hello", options={"max_output_tokens": most})))
+
+    assert (refused.trouble, "max_output_tokens" in refused.what) == (Trouble.INVALID_INPUT, True)
+
+
 async def test_gate_chooses_among_those_that_take_so_long_a_text(upper: Upper) -> None:
     gate = FixedGate(["short", "upper"])
     hosts = {"short": spec("short", max_input_chars=3), "upper": spec("upper")}
