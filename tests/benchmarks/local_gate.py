@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
@@ -27,7 +27,9 @@ def gate_costs(*, calls: int, rounds: int) -> Iterator[Figure]:
     gate, languages = Gate.open(GateSpec(), hosts), language_detector()
     texts = {size: text_of(size) for size in SIZES}
     languages.detect(texts[200])  # its models are loaded once
-    contenders = {f"features {size}": partial(_looking, text, calls) for size, text in texts.items()}
+    contenders: dict[str, Callable[[], Timing]] = {
+        f"features {size}": partial(_looking, text, calls) for size, text in texts.items()
+    }
     contenders |= {f"choice {size}": partial(_choosing, gate, texts[size], calls) for size in SIZES[:2]}
     contenders["language"] = lambda: timing(sample_ns(lambda _: languages.detect(texts[2_000]), max(3, calls // 20)))
     contenders["huge"] = partial(_looking, text_of(HUGE), 3)

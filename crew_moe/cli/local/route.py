@@ -32,6 +32,7 @@ def route(
     """Show whom the gate chooses for a text, how sure it is, and what it looked at. No model is loaded or asked."""
     from crew_moe.catalog.local import load_local
     from crew_moe.local_gate.gate.gate import Gate
+    from crew_moe.settings import read_settings
 
     if (text is None) == (file is None):
         raise InvalidInput("give one of them", where="TEXT or --file")
@@ -39,7 +40,7 @@ def route(
     if not given.strip():
         raise InvalidInput("there is no text in it", where=file or "TEXT")
     plan = load_local(config_folder(config))
-    gate = Gate.open(plan.gate, plan.hosts)
+    gate = Gate.open(plan.gate, plan.hosts, kept_in=read_settings().models / "gates")
     choice = gate.choose(gate.features(given), plan.hosts)
     if as_json:
         write_json({**choice.as_dict(), "gate": gate.version})

@@ -141,12 +141,16 @@ def _with_examples(hosts: Mapping[str, HostSpec], kept_in: Path | None, language
     """Trained on the packaged lessons and the examples, or found where it is kept."""
     given = {name: list(host.examples) for name, host in sorted(hosts.items()) if host.examples}
     told = digest(json.dumps([packaged().version, given, type(languages).__name__])).hex()
+    version = f"gate@{told[:12]}"
     folder = kept_in / f"gate-{told}" if kept_in is not None else None
     if folder is not None and folder.is_dir():
         with suppress(ConfigError):  # cut short while it was written: it is made again
-            return GateFile.load(folder)
-    file = _learned(given, languages)
-    return replace(file, version=f"gate@{told[:12]}") if folder is None else file.save(folder)
+            return replace(GateFile.load(folder), version=version)
+    file = replace(_learned(given, languages), version=version)
+    if folder is not None:
+        with suppress(ConfigError):  # a disk that takes nothing costs a second at the next start, no more
+            file.save(folder)
+    return file
 
 
 def _learned(given: Mapping[str, list[str]], languages: LanguageDetector | None) -> GateFile:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from crew_moe.local_gate.gate.capacity import WINDOW, Recent
 
-RANKINGS = st.lists(st.permutations(("a", "b", "c")), min_size=WINDOW, max_size=3 * WINDOW)
+RANKINGS = st.lists(st.permutations(("a", "b", "c")), min_size=WINDOW, max_size=2 * WINDOW)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(RANKINGS, st.floats(1.0, 3.0))
 def test_no_expert_has_more_than_its_capacity_of_any_window(rankings: list[Sequence[str]], factor: float) -> None:
     recent, chosen = Recent(), []

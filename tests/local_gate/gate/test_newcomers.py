@@ -110,6 +110,14 @@ def test_trained_gate_is_kept_found_again_and_made_anew_where_it_was_cut_short(t
     assert Gate.open(GateSpec(), plan, kept_in=tmp_path).version == first.version
 
 
+def test_gate_opens_where_nothing_can_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    gate = Gate.open(GateSpec(), hosts(poet=POEMS[:3]), kept_in=tmp_path / "file")
+
+    assert "poet" in gate.experts
+
+
 def test_gate_may_learn_by_language_where_a_detector_is_given() -> None:
     russian = (
         "Как лучше подготовиться к экзамену по истории, если осталось всего три дня до него и нет учебников?",
