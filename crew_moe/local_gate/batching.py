@@ -160,8 +160,13 @@ class Batcher(Generic[H, T, R]):
         return None
 
     def _look_soon(self) -> None:
-        """After everybody who comes in this turn of the loop has come."""
-        if self._running < self._most and (self._timer is None or isinstance(self._timer, asyncio.TimerHandle)):
+        """After everybody who comes in this turn of the loop has come; at once where there may be a full batch."""
+        if self._running >= self._most:
+            return
+        if len(self._line) >= self._limits.max_size:
+            self._forget_timer()
+            self._look()
+        elif self._timer is None or isinstance(self._timer, asyncio.TimerHandle):
             self._forget_timer()
             self._timer = self._loop.call_soon(self._look)
 
