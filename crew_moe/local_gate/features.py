@@ -39,20 +39,24 @@ _AROUND: Final = ".,;:!?\"'`()[]{}<>*_#"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TextFeatures:
-    """One text as numbers. `vector` (F,) stands in the order of FEATURES, `measures` are by name in their own units."""
+    """One text as numbers. `vector` (F,) stands in the order of FEATURES."""
 
-    measures: Mapping[str, float]
     vector: Vector
     language: Language | None = None
 
+    @property
+    def measures(self) -> dict[str, float]:
+        """By name, in the order of MEASURES and in their own units."""
+        lengths, shares = np.expm1(self.vector[: len(LENGTHS)]), self.vector[len(LENGTHS) : len(MEASURES)]
+        return dict(zip(MEASURES, np.round([*lengths, *shares], 6).tolist(), strict=True))
+
     def as_dict(self) -> dict[str, float]:
-        """The measures and the language with its confidence (seed 003's `input_features`). Buckets of words tell
+        """The measures, and the language with its confidence (seed 003's `input_features`). Buckets of words tell
         people nothing and are left out.
         """
-        told = {name: round(float(self.measures[name]), 6) for name in MEASURES}
-        if self.language is not None:
-            told[_name(self.language)] = self.language.confidence
-        return told
+        if self.language is None:
+            return self.measures
+        return {**self.measures, _name(self.language): self.language.confidence}
 
 
 def features(text: str, languages: LanguageDetector | None = None) -> TextFeatures:
@@ -73,7 +77,7 @@ def features(text: str, languages: LanguageDetector | None = None) -> TextFeatur
     if buckets:
         vector[buckets] = 1.0 / math.sqrt(len(buckets))
     vector.setflags(write=False)
-    return TextFeatures(measures=found, vector=vector, language=language)
+    return TextFeatures(vector=vector, language=language)
 
 
 def vector_of(told: Mapping[str, float]) -> Vector:

@@ -80,6 +80,17 @@ def test_route_refuses_what_is_no_text(cli: Cli, tmp_path: Path) -> None:
     assert "is not UTF-8 text" in done.err
 
 
+def test_route_keeps_to_experts_that_take_so_long_a_text(cli: Cli, tmp_path: Path) -> None:
+    lines = "experts:\n  extractive: {max_input_chars: 50}\n  byt5: null\n  longformer: {max_input_chars: 90}\n"
+    (tmp_path / "local.yaml").write_text(lines)
+
+    long, longer = (cli("local", "route", "word " * count, "--config", tmp_path, "--json") for count in (15, 20))
+
+    assert long.json["ranked"] == ["longformer"]
+    assert longer.code == 2
+    assert "100 characters are more than any hosted expert takes" in longer.err
+
+
 def examples(path: Path, *lines: str) -> Path:
     path.write_text("\n".join(lines) + "\n")
     return path

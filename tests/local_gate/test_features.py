@@ -25,7 +25,7 @@ def test_any_text_has_finite_features_within_their_bounds(text: str) -> None:
     assert seen.vector.shape == (len(FEATURES),)
     assert np.isfinite(seen.vector).all()
     assert (seen.vector >= 0).all()
-    assert all(0 <= seen.measures[name] <= 1 for name in SHARES)
+    assert all(0 <= seen.as_dict()[name] <= 1 for name in SHARES)
 
 
 @settings(max_examples=30)

@@ -29,7 +29,10 @@ def route(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show whom the gate chooses for a text, how sure it is, and what it looked at. No model is loaded or asked."""
+    """Show whom the gate would choose for a text if all experts could serve, how sure it is, and what it looked at.
+
+    No model is loaded or asked.
+    """
     from crew_moe.catalog.local import load_local
     from crew_moe.local_gate.gate.gate import Gate
     from crew_moe.settings import read_settings
@@ -41,7 +44,10 @@ def route(
         raise InvalidInput("there is no text in it", where=file or "TEXT")
     plan = load_local(config_folder(config))
     gate = Gate.open(plan.gate, plan.hosts, kept_in=read_settings().models / "gates")
-    choice = gate.choose(gate.features(given), plan.hosts)
+    among = [name for name, host in plan.hosts.items() if len(given) <= host.max_input_chars]
+    if not among:
+        raise InvalidInput(f"{len(given):,} characters are more than any hosted expert takes", where=file or "TEXT")
+    choice = gate.choose(gate.features(given), among)
     if as_json:
         write_json({**choice.as_dict(), "gate": gate.version})
     else:
