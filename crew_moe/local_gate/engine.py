@@ -127,13 +127,21 @@ class Engine:
         looked = look() if is_short else await asyncio.wrap_future(self.workers.result(look))
         if isinstance(looked, LocalRefusal):
             return looked
-        seen, digest = looked
-        return Request(asked=asked, seen=seen, text_digest=digest, began=began, deadline=began + timeout_s, pipe=pipe)
+        seen, digest, size = looked
+        return Request(
+            asked=asked,
+            seen=seen,
+            text_digest=digest,
+            text_bytes=size,
+            began=began,
+            deadline=began + timeout_s,
+            pipe=pipe,
+        )
 
-    def _look(self, asked: Asked) -> LocalRefusal | tuple[TextFeatures, bytes]:
+    def _look(self, asked: Asked) -> LocalRefusal | tuple[TextFeatures, bytes, int]:
         """Everything that takes as long as the text is; for any thread."""
         complaint = complaint_about(asked, self._plan.hosts)
-        return complaint or (self._gate.features(asked.text), text_digest(asked.text))
+        return complaint or (self._gate.features(asked.text), text_digest(asked.text), len(asked.text.encode()))
 
     async def _answer(self, request: Request) -> Processed | LocalRefusal:
         named = request.asked.expert

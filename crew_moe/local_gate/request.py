@@ -18,13 +18,14 @@ BYTES_PER_TOKEN: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`text_digest` stands for the text where it is remembered. `began` and `deadline` are of the clock's monotonic
+    """`text_digest` stands for the text where it is remembered, `text_bytes` is its length in UTF-8. `began` and `deadline` are of the clock's monotonic
     seconds. `pipe` takes the pieces of a stream.
     """
 
     asked: Asked
     seen: TextFeatures
     text_digest: bytes
+    text_bytes: int
     began: float
     deadline: float
     pipe: Pipe | None = None
@@ -32,7 +33,7 @@ class Request:
     @property
     def tokens(self) -> int:
         """About how many the text has."""
-        return 1 + int(self.seen.measures["bytes"]) // BYTES_PER_TOKEN
+        return 1 + self.text_bytes // BYTES_PER_TOKEN
 
     @property
     def needs_chat(self) -> bool:
