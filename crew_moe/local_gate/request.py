@@ -18,8 +18,8 @@ BYTES_PER_TOKEN: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`text_digest` stands for the text where it is remembered, `text_bytes` is its length in UTF-8. `began` and `deadline` are of the clock's monotonic
-    seconds. `pipe` takes the pieces of a stream.
+    """`text_digest` stands for the text where it is remembered, `text_bytes` is its length in UTF-8. `began` and
+    `deadline` are of the clock's monotonic seconds. `pipe` takes the pieces of a stream.
     """
 
     asked: Asked
