@@ -15,6 +15,7 @@ _BLOCK: Final = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.D
 _PROMPT: Final = "$ "
 OURS: Final = "crew-moe"
 ADDRESS: Final = "http://localhost:8005"
+LOCAL_ADDRESS: Final = "http://localhost:8000"
 KEY: Final = "ROUTER_KEY"
 """The variable in which readers have their key."""
 
@@ -52,14 +53,16 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where services are: one that is open to everybody on this machine, and one that wants a key."""
+    """Where services are: one that is open to everybody on this machine, one that wants a key, and a local gate's."""
 
     everybody: str
     guarded: str
+    local: str
     key: str
 
     def put_into(self, text: str, *, guarded: bool = False) -> str:
         """The text of a block with the address of a service that runs, in the place of the one that readers see."""
+        text = text.replace(LOCAL_ADDRESS, self.local)
         return text.replace(ADDRESS, self.guarded if guarded or KEY in text else self.everybody)
 
 

@@ -16,7 +16,7 @@ from tests.docs.blocks import KEY, OURS, Command, Places
 from tests.service.program import serving
 
 PATIENCE_S: Final = 60.0
-SERVE: Final = (OURS, "serve")
+PORTS: Final = {("serve",): 8005, ("local", "serve"): 8000}
 EXPORT: Final = "export"
 
 
@@ -47,18 +47,19 @@ class Terminal:
         patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
 
     def run(self, command: Command) -> Result:
-        if command.arguments[:2] == SERVE:
-            return self._serve(*command.arguments[2:])
+        for served, port in PORTS.items():
+            if command.arguments[: len(served) + 1] == (OURS, *served):
+                return self._serve(served, port, command.arguments[len(served) + 1 :])
         if command.arguments[0] == EXPORT:
             for given in command.arguments[1:]:
                 self._patch.setenv(*given.split("=", 1))
             return Result(0, "")
         return self._main(command.arguments[1:]) if command.is_plain else self._shell(command.line)
 
-    def _serve(self, *flags: str) -> Result:
+    def _serve(self, served: tuple[str, ...], port: int, flags: tuple[str, ...]) -> Result:
         """What it says when it answers; it listens where nobody else does."""
-        program = self._stack.enter_context(serving(self._here, *flags))
-        return Result(0, program.said.replace(program.url, "http://127.0.0.1:8005"))
+        program = self._stack.enter_context(serving(self._here, *flags, command=served))
+        return Result(0, program.said.replace(program.url, f"http://127.0.0.1:{port}"))
 
     def _main(self, arguments: tuple[str, ...]) -> Result:
         self._capsys.readouterr()

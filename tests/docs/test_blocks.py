@@ -19,6 +19,7 @@ import structlog
 import yaml
 
 from crew_moe.catalog import load_policy, load_registry, packaged_config
+from crew_moe.catalog.local import load_local
 from crew_moe.crew import load_plan
 from crew_moe.gating.access import access_control
 from crew_moe.gating.catalogue import CHECKS
@@ -162,13 +163,25 @@ def _check_examples(folder: Path, _: Any) -> None:
     assert load_examples(folder / "examples.yaml", load_registry())
 
 
+def _check_local(folder: Path, _: Any) -> None:
+    assert load_local(folder).hosts
+    assert load_registry(folder)
+
+
 # By a key that tells what a block is: the name of its file, and what reads it.
 PLACES: Final[Mapping[str, tuple[str, Callable[[Path, Any], None]]]] = {
     "rules": ("script.yaml", _check_script),
     "experts": ("experts.yaml", _check_experts),
     **dict.fromkeys(("budgets", "gate", "screening", "access"), ("policy.yaml", _check_policy)),
     **dict.fromkeys(("default", "agents", "tasks"), ("routing.yaml", _check_routing)),
+    **dict.fromkeys(("batch", "cache", "fallback", "memory_limit_mb", "timeout_s"), ("local.yaml", _check_local)),
 }
+
+
+def _is_local(content: Any) -> bool:
+    """Whether it is a local.yaml: its experts have a kind."""
+    experts = content.get("experts", {}) if isinstance(content, dict) else {}
+    return any(isinstance(entry, dict) and "kind" in entry for entry in experts.values())
 
 
 @pytest.mark.parametrize("block", _all("yaml"), ids=str)
@@ -178,6 +191,8 @@ def test_yaml_is_valid_where_it_would_stand(block: Block, tmp_path: Path) -> Non
     name, check = (
         next((PLACES[key] for key in content if key in PLACES), otherwise) if isinstance(content, dict) else otherwise
     )
+    if _is_local(content):
+        name, check = "local.yaml", _check_local
     (tmp_path / name).write_text(block.text, encoding="utf-8")
 
     check(tmp_path, content)

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
 import pytest
 import typer
+from fastapi import FastAPI
 from pydantic import BaseModel
 
 from crew_moe.auth.authenticator import Authenticator
 from crew_moe.auth.caller import AccessScope, Unauthorized
+from crew_moe.catalog.local import load_local
+from crew_moe.catalog.local_schema import BatchEntry, CacheEntry, HostEntry, LocalFile
+from crew_moe.catalog.local_schema import GateEntry as LocalGateEntry
 from crew_moe.catalog.schema import BudgetsEntry, LimitEntry, ScreeningEntry
 from crew_moe.cli.app import app
 from crew_moe.domain.feed import FeedKind
+from crew_moe.domain.local_work import Trouble
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.screening import Action
 from crew_moe.gating.catalogue import CHECKS
 from crew_moe.gating.config import ApprovalEntry, GateEntry
+from crew_moe.local_gate.serving import LocalGate
 from crew_moe.router import Router
 from crew_moe.service import problem
 from crew_moe.service.app import Parts, make_app
 from crew_moe.service.conversation import Code
+from crew_moe.service.local.app import make_local_app
 from crew_moe.service.options import ServiceOptions
 from crew_moe.settings import Settings
 from crew_moe.surface import fault
@@ -40,6 +47,7 @@ RUNBOOK: Final = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
 EMITTERS: Final = {"emit", "_emit", "_warn", "_audit"}
 KEEPS_ROWS: Final = "budgets.py"  # its audit goes to the log alone
+SERVERS: Final = {"serve": "crew-moe serve", "mcp": "crew-moe mcp", "local": "crew-moe local serve"}
 SHARED: Final = {"--config", "--state", "--json", "--live", "--help"}
 
 
@@ -102,9 +110,9 @@ def test_environment_variable_is_explained(field: str) -> None:
     assert f"`CREW_MOE_{field.upper()}`" in RUNBOOK
 
 
-@pytest.mark.parametrize("field", [name for name in Settings.model_fields if name.startswith(("serve_", "mcp_"))])
+@pytest.mark.parametrize("field", [name for name in Settings.model_fields if name.partition("_")[0] in SERVERS])
 def test_variable_of_a_server_stands_with_its_command(field: str) -> None:
-    assert f"`CREW_MOE_{field.upper()}`" in _section(f"crew-moe {field.partition('_')[0]}")
+    assert f"`CREW_MOE_{field.upper()}`" in _section(SERVERS[field.partition("_")[0]])
 
 
 def _sources() -> Iterator[Path]:
@@ -156,8 +164,8 @@ def test_every_key_of_the_guards_is_shown(entry: type[BaseModel]) -> None:
     assert sorted(set(entry.model_fields) - shown) == []
 
 
-def _endpoints() -> Iterator[str]:
-    """Every endpoint of the service, as its OpenAPI document names it, and the WebSocket."""
+def _endpoints(make: Callable[[Parts], FastAPI]) -> Iterator[str]:
+    """Every endpoint of an app, as its OpenAPI document names it."""
     telemetry = Telemetry.open(":memory:")
     with Router.from_config(state=":memory:") as router:
         parts = Parts(
@@ -167,17 +175,36 @@ def _endpoints() -> Iterator[str]:
             options=ServiceOptions(),
             state=":memory:",
         )
-        paths = make_app(parts).openapi()["paths"]
+        paths = make(parts).openapi()["paths"]
         telemetry.close()
     yield from (f"{method.upper()} {path}" for path, item in paths.items() for method in item)
-    yield "WS /ws/routing"
+
+
+def _explained(chapter: str, heading: str) -> list[str]:
+    """The endpoints that stand in a table under a heading."""
+    rows = re.findall(r"^\| (`.*?) \|", _chapter(chapter).partition(f"### {heading}\n")[2], re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`((?:GET|POST|DELETE|WS) [^`]+)`", row)]
 
 
 def test_every_endpoint_is_explained_and_no_other() -> None:
-    rows = re.findall(r"^\| (`.*?) \|", _chapter("The service").partition("### Endpoints")[2], re.MULTILINE)
-    told = [name for row in rows for name in re.findall(r"`((?:GET|POST|DELETE|WS) [^`]+)`", row)]
+    told = _explained("The service", "Endpoints")
 
-    assert sorted(told) == sorted(_endpoints())
+    assert sorted(told) == sorted([*_endpoints(make_app), "WS /ws/routing"])
+
+
+def test_every_endpoint_of_the_local_gate_is_explained_and_no_other() -> None:
+    engine = LocalGate.open(load_local())
+
+    told = _explained("The local gate", "Its endpoints")
+
+    assert sorted(told) == sorted(_endpoints(lambda parts: make_local_app(engine, parts)))
+
+
+@pytest.mark.parametrize("entry", [LocalFile, HostEntry, LocalGateEntry, BatchEntry, CacheEntry])
+def test_every_key_of_local_yaml_is_explained(entry: type[BaseModel]) -> None:
+    keys = {info.alias or name for name, info in entry.model_fields.items()}
+
+    assert sorted(key for key in keys if not re.search(rf"\b{key}[`:]", _chapter("The local gate"))) == []
 
 
 @pytest.mark.parametrize("field", RoutingRequest.model_fields)
@@ -220,6 +247,7 @@ def _told_codes() -> Iterator[str]:
     tables = (row[1:3] for row in fault._KNOWN), fault._FAILED.values(), (fault._NOBODY,)
     yield from (str(code) for table in tables for code, *_ in table)
     yield from (*problem._CODES.values(), "http_error")
+    yield from (str(trouble) for trouble in Trouble)
     yield from (f"credential_{code}" for code in get_args(get_type_hints(Unauthorized)["code"]))
     for path in _sources():
         for node in ast.walk(tree(path)):

@@ -19,7 +19,8 @@ AUTO: Final = "auto"
 
 class ProcessRequest(BaseModel):
     """One text and what is to be done with it. Without an `expert` (or with `auto`) the gate chooses. `options` are the
-    expert's own words. `fallback: false` keeps the text here whatever happens.
+    expert's own words. `flexible: false` wants the answer that was asked for under load too, and no cheaper one;
+    `fallback: false` keeps the text here whatever happens.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +31,7 @@ class ProcessRequest(BaseModel):
     options: dict[str, Any] = Field(default={})
     timeout_ms: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_MS, allow_inf_nan=False, strict=True)] | None = None
     tier: Tier = Tier.BASELINE
+    flexible: StrictBool = True
     fallback: StrictBool = True
 
     @property
@@ -42,6 +44,7 @@ class ProcessRequest(BaseModel):
             options=self.options,
             tier=self.tier,
             timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000,
+            flexible=self.flexible,
         )
 
 
@@ -60,6 +63,7 @@ class UsageView(View):
 
 class ProcessedView(View):
     """An answer: a text, or for `embed` its vector. Times in seconds; `tried` are experts that did not answer, and why.
+    A `cached` one was made for a text that is as near as `similarity` says; a `light` one under load, with less effort.
     `notice` says so where another than a hosted expert answered.
     """
 
@@ -72,6 +76,8 @@ class ProcessedView(View):
     finish_reason: str
     usage: UsageView
     cached: bool
+    similarity: float
+    profile: Literal["full", "light"]
     tried: dict[str, str]
     notice: str | None
 
@@ -118,6 +124,8 @@ def processed_row(done: Processed, *, notice: str | None = None) -> dict[str, An
         "finish_reason": done.finish_reason,
         "usage": {"input_tokens": done.input_tokens, "output_tokens": done.output_tokens},
         "cached": done.cached,
+        "similarity": done.similarity,
+        "profile": done.profile,
         "tried": {name: str(trouble) for name, trouble in done.tried},
         "notice": notice,
     }

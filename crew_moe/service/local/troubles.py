@@ -19,7 +19,7 @@ _STATUSES: Final[Mapping[Trouble, int]] = {
     Trouble.OUT_OF_MEMORY: 503,
     Trouble.MODEL_FAILED: 502,
     Trouble.UNAVAILABLE: 503,
-    Trouble.OVERLOADED: 503,
+    Trouble.OVERLOADED: 429,
     Trouble.TIMEOUT: 504,
     Trouble.CANCELLED: 409,
 }
