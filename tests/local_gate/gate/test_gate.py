@@ -12,6 +12,7 @@ from crew_moe.domain.hosting import GateSpec, HostKind, HostSpec
 from crew_moe.errors import ConfigError
 from crew_moe.local_gate.gate.corpus import packaged_examples
 from crew_moe.local_gate.gate.gate import FOLDER, Gate, labels, packaged, packaged_lessons
+from tests.local_gate.gate import everyday
 from tests.local_gate.gate.given import PACKAGED, hosts
 from tests.local_gate.gate.held_out import ASKS, AUTO, BYT5, MIXED, architecture, document
 
@@ -75,6 +76,14 @@ def test_conversation_is_routed_anew_at_each_turn(gate: Gate) -> None:
 @pytest.mark.parametrize(("text", "wished"), OTHER_LANGUAGES.items())
 def test_other_languages_are_told_apart_too(gate: Gate, text: str, wished: str) -> None:
     assert expert(gate, text) == wished
+
+
+def test_everyday_queries_mostly_go_where_they_belong(gate: Gate) -> None:
+    byt5 = [expert(gate, query) for query in everyday.BYT5]
+    extractive = [expert(gate, query) for query in everyday.EXTRACTIVE]
+
+    right = byt5.count("byt5") + extractive.count("extractive")
+    assert right / (len(byt5) + len(extractive)) >= 0.85
 
 
 def test_balanced_traffic_is_served_by_all_alike(gate: Gate) -> None:
