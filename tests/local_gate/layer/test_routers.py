@@ -34,7 +34,7 @@ ROUTERS: Final[dict[str, TokenRouter]] = {
     "top-k, rerouting": TopK(k=2, capacity=Capacity(factor=1.0, overflow=Overflow.REROUTE)),
     "switch": Switch(),
     "top-p": TopP(p=0.7, k=3, capacity=Capacity(factor=0.5)),
-    "expert choice": ExpertChoice(factor=1.0),
+    "expert choice": ExpertChoice(factor=2.0),
 }
 UNLIMITED: Final[dict[str, TokenRouter]] = {
     "top-k": TopK(k=2),
