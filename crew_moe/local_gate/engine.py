@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from threading import Lock
 from typing import Final, Protocol
 
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import HostKind, LocalPlan
 from crew_moe.domain.local_work import Asked, LocalRefusal, Processed, Trouble
 from crew_moe.errors import HostFailed
-from crew_moe.local_gate.cache import text_digest
+from crew_moe.local_gate.cache import MAX_BYTES, Lru, text_digest
 from crew_moe.local_gate.checks import complaint_about, unknown
 from crew_moe.local_gate.features import TextFeatures
 from crew_moe.local_gate.gate.choice import GateChoice
@@ -72,6 +73,10 @@ class Engine:
         self._tell = tell
         self._notes = notes
         self._recall = Recall(plan.cache)
+        self._seen: Lru[bytes, TextFeatures] = Lru(
+            entries=plan.cache.results, max_bytes=MAX_BYTES, size=lambda seen: seen.vector.nbytes
+        )
+        self._lock = Lock()
 
     async def answer(self, asked: Asked, pipe: Pipe | None = None) -> Processed | LocalRefusal:
         """What comes of one request. Raises nothing but that it was cancelled."""
@@ -140,8 +145,16 @@ class Engine:
 
     def _look(self, asked: Asked) -> LocalRefusal | tuple[TextFeatures, bytes, int]:
         """Everything that takes as long as the text is; for any thread."""
-        complaint = complaint_about(asked, self._plan.hosts)
-        return complaint or (self._gate.features(asked.text), text_digest(asked.text), len(asked.text.encode()))
+        if (complaint := complaint_about(asked, self._plan.hosts)) is not None:
+            return complaint
+        digest = text_digest(asked.text)
+        with self._lock:
+            seen = self._seen.get(digest)
+        if seen is None:
+            seen = self._gate.features(asked.text)
+            with self._lock:
+                self._seen.put(digest, seen)
+        return seen, digest, len(asked.text.encode())
 
     async def _answer(self, request: Request) -> Processed | LocalRefusal:
         named = request.asked.expert

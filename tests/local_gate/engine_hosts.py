@@ -91,10 +91,12 @@ class FixedGate:
 
     order: Sequence[str]
     asked: list[tuple[str, ...]] = field(default_factory=list)
+    looked: list[str] = field(default_factory=list)
     version: str = "fixed"
     even: bool = False
 
     def features(self, text: str) -> TextFeatures:
+        self.looked.append(text)
         return features(text)
 
     def choose(self, text_features: TextFeatures, among: Collection[str]) -> GateChoice:

@@ -18,7 +18,7 @@ from crew_moe.local_gate.flights import Flights
 from crew_moe.local_gate.nearness import Nearness
 from crew_moe.local_gate.serving import LocalGate
 from crew_moe.ports import ChatRequest, Work
-from tests.local_gate.engine_hosts import FixedGate, Held, Upper, as_host, plan
+from tests.local_gate.engine_hosts import FixedGate, Held, Upper, as_host, opened, plan
 from tests.waiting import until
 
 
@@ -42,6 +42,17 @@ async def test_same_question_is_computed_once(local: LocalGate, upper: Upper) ->
     assert (first.cached, second.cached, second.similarity) == (False, True, 1.0)
     assert first.result == second.result == "AAAA"
     assert upper.batches == [["aaaa"]]
+
+
+async def test_same_text_is_looked_at_once(upper: Upper) -> None:
+    gate = FixedGate(["upper"])
+    local = opened(upper, gate=gate)
+    await ask(local, "aaaa")
+    again = await ask(local, "aaaa", options={"style": "short"})
+    await local.aclose()
+
+    assert gate.looked == ["aaaa"]
+    assert again.input_features["chars"] == 4.0
 
 
 async def test_other_options_are_another_question(local: LocalGate, upper: Upper) -> None:
