@@ -17,7 +17,7 @@ def test_times_of_an_expert_by_length(cli: Cli) -> None:
 def test_who_has_no_weights_is_told_what_to_do(cli: Cli) -> None:
     told = cli(*ONE, "--expert", "extractive", "--expert", "byt5").out
 
-    assert "train-demo" in told
+    assert "crew-moe local train-demo" in told or "pip install 'crew-moe[local]'" in told
     assert "MiB" in told
 
 
