@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +21,9 @@ OF_A_RUN: Final = {"--config", "--state", "--models", "--help", "--ray", "--ray-
 """They have twins of another name, or say what this one start is to be."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_answers_and_stops_quietly(number: int, tmp_path: Path) -> None:
+def test_it_says_where_it_answers_and_stops_quietly(tmp_path: Path) -> None:
     with serving(tmp_path, "--warm", "extractive", command=("local", "serve")) as program:
-        code = program.end(number)
+        code = program.end()
 
         told = f"Serving at {program.url}, 3 hosted experts\n"
         assert (code, program.said, program.printed) == (0, told, "")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.local_gate.engine_hosts import Upper
+from tests.local_gate.hosts.weights_folders import tiny as tiny
 from tests.service.local.serving import Local, engine_of, serving
 
 

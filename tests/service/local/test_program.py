@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import openai
 import pytest
@@ -61,11 +60,3 @@ def test_a_router_elsewhere_reaches_it_by_its_address(program: Program, monkeypa
     assert (done.expert_id, "pump" in done.text) == ("local/auto", True)
     assert "".join(piece.text for piece in pieces) == done.text
     assert program.process.poll() is None
-
-
-def test_it_ends_when_it_is_told(tmp_path: Path) -> None:
-    with serving(tmp_path, command=LOCAL) as program:
-        assert program.end() == 0
-
-    assert "Traceback" not in program.said
-    assert program.printed == ""
