@@ -12,7 +12,7 @@ from crew_moe.domain.hosting import GateSpec
 from crew_moe.errors import InvalidInput
 from crew_moe.local_gate.features import TextFeatures
 from crew_moe.local_gate.gate.capacity import Recent
-from crew_moe.local_gate.gate.network import Array, Network, softmax
+from crew_moe.local_gate.gate.network import MORE, Array, Network, softmax
 
 LEAST: Final = 1e-9  # a probability that the network calls 0 is told as this
 
@@ -93,4 +93,5 @@ def _logits(network: Network, labels: Mapping[str, str], seen: TextFeatures, exp
     if outputs[0] is None:
         return np.zeros(len(experts))
     told = dict(zip(network.experts, network.logits(seen.vector), strict=True))
-    return np.array([told[output] - np.log(outputs.count(output)) for output in outputs if output is not None])
+    whole = {name: np.logaddexp(logit, told.get(name + MORE, -np.inf)) for name, logit in told.items()}
+    return np.array([whole[output] - np.log(outputs.count(output)) for output in outputs if output is not None])

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+MORE: Final = "+"  # behind an expert's name: the output for examples that were given beside its lessons
 CLIP: Final = 6.0  # standard deviations: what lies beyond all lessons counts as the farthest
 
 

@@ -6,6 +6,9 @@ in common is then told apart from what each of them happens to be, its length an
 Such an expert still has a small place among experts with hundreds of lessons, right around its examples, and what lies
 between belongs to nobody. So its logit is raised half the way to where one in TAKEN of the other experts' lessons would
 be taken by it.
+
+Examples of an expert that has lessons too would be lost among these: they get an output of their own, `<name>+`, whose
+probability is added to the expert's.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import Final
 import numpy as np
 
 from crew_moe.local_gate.gate.lessons import Example, Lessons, Look
-from crew_moe.local_gate.gate.network import Network
+from crew_moe.local_gate.gate.network import MORE, Network
 from crew_moe.local_gate.gate.training import USUAL, Recipe, fit
 
 PER_EXAMPLE: Final = 30
@@ -31,9 +34,10 @@ _PIECE: Final = re.compile(r"\S+\s*")
 def fit_with(lessons: Lessons, given: Mapping[str, Sequence[str]], look: Look, recipe: Recipe = USUAL) -> Network:
     """A network of lessons and of examples by expert; always the same for the same."""
     rng = Random(recipe.seed)
-    read = [Example(text=text, expert=name) for name in sorted(given) for text in variants(given[name], rng)]
+    outputs = {name: name + MORE if name in lessons.experts else name for name in sorted(given)}
+    read = [Example(text=text, expert=one) for name, one in outputs.items() for text in variants(given[name], rng)]
     network = fit(lessons.plus(Lessons.of(read, look)), recipe)
-    for newcomer in sorted(given.keys() - set(lessons.labels)):
+    for newcomer in outputs.values():
         network = _raised(network, newcomer, lessons)
     return network
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -11,11 +13,12 @@ import pytest
 
 from crew_moe.domain.hosting import GateSpec
 from crew_moe.local_gate.features import BUCKETS, FEATURES, features
+from crew_moe.local_gate.gate import gate as gate_module
 from crew_moe.local_gate.gate.corpus import packaged_examples
 from crew_moe.local_gate.gate.gate import Gate, packaged
-from crew_moe.local_gate.gate.newcomers import PER_EXAMPLE, variants
+from crew_moe.local_gate.gate.newcomers import PER_EXAMPLE, fit_with, variants
 from crew_moe.screening.language import ScriptDetector
-from tests.local_gate.gate.given import PACKAGED, hosts
+from tests.local_gate.gate.given import PACKAGED, QUICK, hosts
 from tests.local_gate.gate.held_out import ASKS, BYT5, document
 
 SQL = (
@@ -62,9 +65,15 @@ MORE_PATIENTS = (
 NEWCOMERS = {"sql": (SQL, MORE_SQL), "poet": (POEMS, MORE_POEMS), "medical": (PATIENTS, MORE_PATIENTS)}
 
 
-@pytest.fixture(scope="module", params=NEWCOMERS)
+@pytest.fixture(scope="module", params=["sql", "poet"])
 def learned(request: pytest.FixtureRequest) -> tuple[str, Gate]:
     return request.param, Gate.open(GateSpec(), hosts(**{request.param: NEWCOMERS[request.param][0]}))
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training that is fast and not good."""
+    monkeypatch.setattr(gate_module, "fit_with", partial(fit_with, recipe=QUICK))
 
 
 def chosen(gate: Gate, texts: Sequence[str]) -> list[str]:
@@ -94,6 +103,26 @@ def test_held_out_queries_go_where_they_went(learned: tuple[str, Gate]) -> None:
     assert chosen(gate, [f"{ask}\n{document(name)}" for name, ask in ASKS.items()]) == ["longformer"] * len(ASKS)
 
 
+def test_several_new_experts_stand_side_by_side() -> None:
+    gate = Gate.open(GateSpec(), hosts(**{name: given for name, (given, _) in NEWCOMERS.items()}))
+
+    right = [one == name for name, (_, more) in NEWCOMERS.items() for one in chosen(gate, more)]
+    assert sum(right) >= len(right) - 1
+    assert chosen(gate, BYT5) == ["byt5"] * len(BYT5)
+
+
+def test_known_expert_learns_by_examples_too() -> None:
+    plan = hosts()
+    plan["longformer"] = replace(plan["longformer"], examples=POEMS)
+
+    gate = Gate.open(GateSpec(), plan)
+
+    assert chosen(gate, MORE_POEMS) == ["longformer"] * len(MORE_POEMS)
+    assert chosen(gate, BYT5) == ["byt5"] * len(BYT5)
+    assert chosen(gate, [f"{ask}\n{document(name)}" for name, ask in ASKS.items()]) == ["longformer"] * len(ASKS)
+
+
+@pytest.mark.usefixtures("quickly")
 def test_trained_gate_is_kept_found_again_and_made_anew_where_it_was_cut_short(tmp_path: Path) -> None:
     plan = hosts(poet=POEMS[:3])
 
@@ -110,6 +139,7 @@ def test_trained_gate_is_kept_found_again_and_made_anew_where_it_was_cut_short(t
     assert Gate.open(GateSpec(), plan, kept_in=tmp_path).version == first.version
 
 
+@pytest.mark.usefixtures("quickly")
 def test_gate_opens_where_nothing_can_be_kept(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
