@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
@@ -39,6 +40,7 @@ REMEMBERED: Final = 1024
 """Calls whose answers a replica keeps, for one that comes again."""
 HEALTH_PERIOD_S: Final = 2.0
 HEALTH_TIMEOUT_S: Final = 10.0
+ANSWER_S: Final = 5.0
 
 
 class Experts:
@@ -150,12 +152,15 @@ def on_ray(plan: LocalPlan, options: RayOptions) -> Iterator[RayPool]:
 def _connect(options: RayOptions) -> None:
     """As `ray.init`, but that SIGTERM means what it did before."""
     where = options.address or "this machine"
+    if options.address is not None:
+        _see_that_it_answers(options.address)
     alone = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if options.address is None else {}
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=options.address or "local", log_to_driver=False, logging_level=logging.WARNING, **alone)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise StateError(f"no Ray cluster at {where} ({type(error).__name__})") from error
+        hint = "; one that asks for a token wants RAY_AUTH_MODE=token here" if options.address else ""
+        raise StateError(f"no Ray cluster at {where} ({type(error).__name__}){hint}") from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
@@ -163,8 +168,20 @@ def _connect(options: RayOptions) -> None:
     _check_room(options)
 
 
+def _see_that_it_answers(address: str) -> None:
+    """Ray itself tries for minutes. Addresses in other forms (`auto`, `ray://`) are left to it."""
+    host, colon, port = address.rpartition(":")
+    if not (colon and port.isdigit()) or "://" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+    except (OSError, OverflowError):
+        raise StateError(f"no Ray cluster answers at {address}") from None
+
+
 def _check_room(options: RayOptions) -> None:
     """A machine does not grow, as a cluster may; Ray would wait for ever."""
     room = ray.cluster_resources().get("CPU", 0.0)
     if options.address is None and options.fewest * options.cpus > room:
-        raise StateError(f"{options.fewest} replicas want {options.fewest * options.cpus:g} CPUs; there are {room:g}")
+        wanted = f"{options.fewest} replicas want {options.fewest * options.cpus:g} CPUs"
+        raise StateError(f"{wanted}, and this machine has {room:g}: start fewer, or name a cluster")

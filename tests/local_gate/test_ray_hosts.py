@@ -15,9 +15,11 @@ from ray import serve
 from ray.exceptions import ActorDiedError
 
 from crew_moe.domain.local_work import Asked, HostHealth, Loaded, LocalHealth, LocalRefusal, Processed, Trouble
-from crew_moe.errors import HostFailed
+from crew_moe.errors import HostFailed, StateError
 from crew_moe.local_gate.hosts import HostPool
 from crew_moe.local_gate.ray_hosts import RayPool, Replicas, Told
+from crew_moe.local_gate.ray_options import RayOptions
+from crew_moe.local_gate.ray_serving import on_ray
 from crew_moe.ports import Host, Made, Work
 from tests.local_gate.engine_hosts import plan
 
@@ -195,3 +197,10 @@ def test_health_is_what_the_replicas_tell(seen: list[tuple[Any, ...]]) -> None:
 
     assert (health["upper"].state, health["upper"].memory_bytes) == (Loaded.READY, 5)
     assert health["second"].state is Loaded.COLD
+
+
+def test_address_where_nothing_answers_is_told_at_once() -> None:
+    there = on_ray(plan("upper"), RayOptions(address="127.0.0.1:1"))
+
+    with pytest.raises(StateError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"), there:
+        pass

@@ -14,7 +14,6 @@ _STATUSES: Final[Mapping[int, Trouble]] = {
     400: Trouble.INVALID_INPUT,
     401: Trouble.UNAVAILABLE,
     403: Trouble.UNAVAILABLE,
-    404: Trouble.MISSING_WEIGHTS,
     408: Trouble.TIMEOUT,
     413: Trouble.INPUT_TOO_LONG,
     422: Trouble.INVALID_INPUT,
@@ -35,7 +34,7 @@ _PHRASES: Final = tuple(
         (rb"out of memory", Trouble.OUT_OF_MEMORY),
     )
 )
-_PHRASED: Final = frozenset({400, 404, 422, 500})
+_PHRASED: Final = frozenset({400, 422, 500})
 _READ_BYTES: Final = 4096
 
 _SAID: Final[Mapping[Trouble, str]] = {
@@ -54,11 +53,16 @@ _STEPS: Final[Mapping[Trouble, str]] = {
 }
 
 
-def refused(status: int, headers: Mapping[str, str], body: bytes, *, at: str, key_env: str | None) -> HostFailed:
-    """The failure of an answer with this status; the body is searched, and never quoted: servers echo prompts."""
-    trouble = _trouble(status, body)
+def refused(
+    status: int, headers: Mapping[str, str], body: bytes, *, at: str, key_env: str | None, absent: Trouble
+) -> HostFailed:
+    """The failure of an answer with this status; the body is searched, and never quoted: servers echo prompts.
+
+    `absent` is what a 404 means: where a model was asked it is the model that is not there.
+    """
     if status in (401, 403):
         return _locked_out(status, at, key_env)
+    trouble = _trouble(status, body) if status != 404 else absent
     said = _SAID.get(trouble, "failed" if status >= 500 else "has nothing at this address")
     return HostFailed(
         trouble,

@@ -58,7 +58,7 @@ class Server:
     def look(self, path: str) -> bytes:
         """What the server tells under this path."""
         with self._answer("GET", path, None, LOOK_S) as (response, deadline):
-            return self._whole(response, deadline)
+            return self._whole(response, deadline, Trouble.UNAVAILABLE)
 
     def ask(self, path: str, body: Mapping[str, Any]) -> bytes:
         """The whole answer to this JSON."""
@@ -97,11 +97,12 @@ class Server:
             trouble, said = next((trouble, said) for fault, trouble, said in _FAULTS if isinstance(error, fault))
         raise HostFailed(trouble, f"the server at {self.shown} {said}")
 
-    def _whole(self, response: httpx.Response, deadline: float) -> bytes:
+    def _whole(self, response: httpx.Response, deadline: float, absent: Trouble = Trouble.MISSING_WEIGHTS) -> bytes:
         body = b"".join(self._pieces(response, deadline))
-        if not response.is_success:
-            raise refused(response.status_code, response.headers, body, at=self.shown, key_env=self._key_env)
-        return body
+        if response.is_success:
+            return body
+        status, headers = response.status_code, response.headers
+        raise refused(status, headers, body, at=self.shown, key_env=self._key_env, absent=absent)
 
     def _pieces(self, response: httpx.Response, deadline: float) -> Iterator[bytes]:
         size = 0

@@ -83,11 +83,15 @@ def _ready(server: Server, api: Api) -> bool:
     """Whether it is well; False while it loads. Raises HostFailed where it is not."""
     try:
         server.look(api.alive)
+        return True
     except HostFailed as failure:
-        if not (api.starts_busy and failure.trouble is Trouble.OVERLOADED):
+        if failure.trouble is not Trouble.OVERLOADED:
             raise
+    if api.starts_busy:
         return False
-    return True
+    raise HostFailed(
+        Trouble.UNAVAILABLE, f"the server at {server.shown} is up, and not well", next_steps=("see its log",)
+    )
 
 
 def _page(server: Server, path: str) -> Any:

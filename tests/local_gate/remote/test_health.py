@@ -87,6 +87,17 @@ def test_llamacpp_that_loads_is_loading() -> None:
     assert health.state is Loaded.LOADING
 
 
+@pytest.mark.parametrize(("status", "told"), [(503, "is up, and not well"), (404, "has nothing at this address")])
+@pytest.mark.parametrize("kind", [HostKind.VLLM, HostKind.SGLANG, HostKind.TGI])
+def test_server_that_is_not_well_is_unavailable(kind: HostKind, status: int, told: str) -> None:
+    with playing(kind) as played:
+        played.faults["/health"] = (status, b"", {})
+        health = open_remote(spec(played)).health()
+
+    assert (health.state, health.trouble) == (Loaded.FAILED, Trouble.UNAVAILABLE)
+    assert told in health.what
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_server_that_is_not_there_is_unavailable(kind: HostKind) -> None:
     with socket.socket() as unused:
