@@ -109,7 +109,7 @@ class SwiGLUExperts(FFNExperts):
 
     def middle(self, first: Tensor) -> Tensor:
         gate, up = first.chunk(2, dim=-1)  # (n, f) each
-        return self.activation.forward(gate) * up
+        return self.activation.forward(gate).mul_(up)
 
     def middle_gradient(self, gradient: Tensor, first: Tensor) -> Tensor:
         gate, up = first.chunk(2, dim=-1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-ROWS = 512  # rows at a time on a CPU: what an expert makes of them between its matrices stays in the cache
+ROWS = 1024  # at a time on a CPU, so that what an expert makes of them between its matrices stays in the cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
