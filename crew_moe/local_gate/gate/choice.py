@@ -21,7 +21,7 @@ LEAST: Final = 1e-9  # a probability that the network calls 0 is told as this
 class GateChoice:
     """The expert for a text. `confidence` is its probability among those that could serve, which `ranked` has, best
     first. `overflowed`: the best one had no room. `unsure`: its confidence was too low, and the plan's `otherwise`
-    serves.
+    serves. `restricted`: not all experts that the gate knows could serve.
     """
 
     expert: str
@@ -31,6 +31,7 @@ class GateChoice:
     features: TextFeatures
     overflowed: bool = False
     unsure: bool = False
+    restricted: bool = False
 
     def top(self, k: int) -> dict[str, float]:
         """The k best experts, with weights that sum to 1: for answers that are put together from several."""
@@ -46,6 +47,7 @@ class GateChoice:
             "ranked": list(self.ranked),
             "overflowed": self.overflowed,
             "unsure": self.unsure,
+            "restricted": self.restricted,
             "input_features": self.features.as_dict(),
         }
 
@@ -83,6 +85,7 @@ def choose(
         features=seen,
         overflowed=overflowed,
         unsure=unsure,
+        restricted=len(experts) < len(labels),
     )
     return choice, recent.after(expert)
 

@@ -7,10 +7,13 @@ Three kinds of rows, joined by their decision id; none of them holds a word of t
     correction  who should have served: `better_expert`                               correction_row
 
 A lesson comes of a correction (its expert), or else of a success: the expert that served. A failure teaches nothing:
-who would have been better is not known. Nor does a success that the gate had not wished (the best one had no room, or
-it was too unsure). A feedback row on the decision (domain.outcome.Feedback) takes a lesson away where it calls the
-outcome a failure. Learning from its own successes makes a gate surer of what it does already; what it gets wrong it
-learns from corrections and from callers who name their expert, and those are worth logging.
+who would have been better is not known. Nor does a success that the gate had not wished: the best expert had no room or
+could not serve, or the gate was too unsure. A feedback row on the decision (domain.outcome.Feedback) takes a lesson
+away where it calls the outcome a failure.
+
+Learning from its own successes makes a gate surer of what it does already. What it gets wrong it learns from
+corrections, and from callers who name the expert that is right for a text; callers that name one for its price teach it
+nothing good.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ def gate_row(decision_id: str, choice: GateChoice, *, version: str) -> dict[str,
         "expert": choice.expert,
         "confidence": choice.confidence,
         "probabilities": dict(choice.probabilities),
-        "wished": not (choice.overflowed or choice.unsure),
+        "wished": not (choice.overflowed or choice.unsure or choice.restricted),
         "chosen_by": "gate",
         **_features(choice.features),
     }

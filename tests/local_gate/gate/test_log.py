@@ -62,6 +62,15 @@ def test_correction_is_a_lesson_for_the_better_expert(chosen: dict[str, Any]) ->
     assert taught(chosen, correction_row("d1", "byt5"), correction_row("d1", "longformer")) == ("longformer",)
 
 
+def test_choice_among_some_of_the_experts_is_no_wish_of_the_gate() -> None:
+    gate = Gate.open(GateSpec(), hosts())
+
+    row = gate_row("d1", gate.choose(gate.features("f(x) == {1}"), ("extractive", "longformer")), version="v")
+
+    assert row["wished"] is False
+    assert taught(row, outcome_row("d1", row["expert"], success=True)) == ()
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
