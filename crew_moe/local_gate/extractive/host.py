@@ -14,10 +14,10 @@ import numpy as np
 
 from crew_moe.domain.hosting import HostSpec
 from crew_moe.domain.local_work import HostHealth, Loaded, Trouble
-from crew_moe.errors import HostFailed
+from crew_moe.errors import HostFailed, MissingExtra
 from crew_moe.local_gate.extractive.answers import summary
 from crew_moe.local_gate.extractive.expert import reply
-from crew_moe.local_gate.extractive.ranking import rank, require_summa
+from crew_moe.local_gate.extractive.ranking import has_summa, rank, require_summa
 from crew_moe.local_gate.extractive.tokens import cut_to_tokens, estimate_tokens
 from crew_moe.local_gate.hosts.failures import guarded
 from crew_moe.local_gate.hosts.input import complaint_of, each_with, merged_options
@@ -74,10 +74,9 @@ class ExtractiveHost:
         yield from made.text.splitlines(keepends=True)
 
     def health(self) -> HostHealth:
-        try:
-            guarded(require_summa)
-        except HostFailed as error:
-            return HostHealth(name=self.name, state=Loaded.FAILED, trouble=error.trouble, what=error.what)
+        if not has_summa():
+            what = str(MissingExtra("crew", "summa"))
+            return HostHealth(name=self.name, state=Loaded.FAILED, trouble=Trouble.MISSING_EXTRA, what=what)
         state = Loaded.READY if self._loaded else Loaded.COLD
         return HostHealth(name=self.name, state=state, version=self.version, device="cpu")
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from threading import Lock
 from typing import Any, Final
 
@@ -63,6 +64,11 @@ class Ranked:
     def _stems(self, text: str) -> frozenset[str]:
         words = (word.lower() for word in _WORD.findall(text))
         return frozenset(word[:STEM_CHARS] for word in words if len(word) > 1 and word not in self.stopwords)
+
+
+def has_summa() -> bool:
+    """Whether it is installed; it is not loaded for that."""
+    return find_spec("summa") is not None
 
 
 def require_summa() -> None:
