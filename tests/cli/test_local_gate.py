@@ -91,6 +91,20 @@ def test_route_keeps_to_experts_that_take_so_long_a_text(cli: Cli, tmp_path: Pat
     assert "100 characters are more than any hosted expert takes" in longer.err
 
 
+def test_expert_of_ones_own_is_learned_once_by_its_examples(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREW_MOE_MODELS", str(tmp_path / "models"))
+    own = {"kind": "vllm", "base_url": "http://127.0.0.1:9/v1", "model": "coder", "examples": list(PROMPTS)}
+    (tmp_path / "local.yaml").write_text(json.dumps({"experts": {"sql": own}}))
+
+    first, second = (cli("local", "route", "DELETE FROM u WHERE b < 4;", "--config", tmp_path) for _ in range(2))
+
+    assert first.out.startswith("sql: confidence 0."), first.err
+    assert second.out == first.out
+    assert len(list((tmp_path / "models" / "gates").iterdir())) == 1
+
+
 def examples(path: Path, *lines: str) -> Path:
     path.write_text("\n".join(lines) + "\n")
     return path
