@@ -27,6 +27,5 @@ def few(x: Tensor, expert: Tensor, token: Tensor, weight: Tensor, experts: FFNEx
         middle = experts.middle(torch.mm(given[begin:end], first[number].t()))
         torch.mm(middle, second[number].t(), out=made[begin:end])
         begin = end
-    shares = weight.new_zeros(len(x), len(order))  # (T, A): the weight of a token's own rows
-    shares[token, torch.arange(len(order), device=x.device)] = weight[at]
-    return shares @ made.to(weight.dtype)
+    weighted = made.to(weight.dtype) * weight[at].unsqueeze(1)
+    return weight.new_zeros(x.shape).index_add_(0, token, weighted)

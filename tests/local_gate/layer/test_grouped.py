@@ -137,6 +137,18 @@ def test_few_tokens_read_the_active_experts_alone() -> None:
     assert made.isfinite().all()
 
 
+@pytest.mark.parametrize("tokens", [8, 40])
+def test_token_that_is_not_a_number_spoils_no_other(tokens: int) -> None:
+    experts = SwiGLUExperts(E, D, F).double()
+    given = _material([n % E for n in range(2 * tokens)], [n // 2 for n in range(2 * tokens)], tokens)
+
+    with torch.no_grad():
+        given[0][3] = torch.nan
+        made = experts.weighted_sum(*given)
+
+    assert made.isfinite().all(dim=1).tolist() == [token != 3 for token in range(tokens)]
+
+
 def test_tokens_need_not_lie_in_a_row() -> None:
     torch.manual_seed(0)
     experts = SwiGLUExperts(E, D, F).double()
