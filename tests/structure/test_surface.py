@@ -23,7 +23,9 @@ OPTIONAL = {
 }  # fmt: skip
 NEEDS_AN_EXTRA = (
     "crew_moe.crew.", "crew_moe.execution.line.", "crew_moe.execution.lines.", "crew_moe.gating.discord.",
-    "crew_moe.local_gate.layer.", "crew_moe.service.", "mcp_server.",
+    "crew_moe.local_gate.demo.byt5.", "crew_moe.local_gate.demo.longformer.", "crew_moe.local_gate.demo.neighbours.",
+    "crew_moe.local_gate.demo.train.", "crew_moe.local_gate.demo.training.", "crew_moe.local_gate.layer.",
+    "crew_moe.service.", "mcp_server.",
 )  # fmt: skip
 MODULE_BUDGET = 40
 
