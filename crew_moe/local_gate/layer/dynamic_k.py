@@ -21,4 +21,4 @@ def k_under(load: float, k: int) -> int:
         what = f"a load of {load}"
         raise InvalidInput(what, where="load", allowed=("0 and above",))
     pressure = min(1.0, max(0.0, load - CALM) / (1 - CALM))
-    return max(1, math.floor(k - pressure * (k - 1)))
+    return math.floor(k - pressure * (k - 1))

@@ -72,7 +72,7 @@ class MoELayer(nn.Module):
             selection=scores.selection,
             live=live,
             sequences=(x.shape[0] or 1) if x.dim() == 3 else 1,
-            k=k if load is None else k_under(load, min(k or self.router.k, self.router.k)),
+            k=k if load is None else k_under(load, self.router.k if k is None else min(k, self.router.k)),
         )
         y = combine(flat, routes, self.experts)
         if self.shared is not None:

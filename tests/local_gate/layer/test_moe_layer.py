@@ -221,12 +221,19 @@ def test_load_takes_experts_from_every_token(load: float, k: int) -> None:
     assert furthest([made], [layer(x, k=k)[0]]) == 0
 
 
+def test_load_takes_from_what_the_call_asks_for() -> None:
+    layer, x = layer_of(TopK(k=4)), tokens()
+
+    assert [layer(x, k=k, load=0.75)[1].routes.k for k in (None, 3, 1, 9)] == [2, 2, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("x", "mask", "options", "where"),
     [
         (torch.zeros(D), None, {}, "x"),
         (torch.zeros(B, S, D), torch.ones(B), {}, "mask"),
         (torch.zeros(B, S, D), None, {"k": 0}, "k"),
+        (torch.zeros(B, S, D), None, {"k": 0, "load": 0.7}, "k"),
         (torch.zeros(B, S, D), None, {"load": -1.0}, "load"),
         (torch.zeros(B, S, D), None, {"load": float("nan")}, "load"),
     ],
