@@ -15,6 +15,35 @@ from crew_moe.errors import MissingExtra
 from crew_moe.local_gate.ray_options import ray_options
 
 
+Host = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Default 127.0.0.1.")]
+Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Default 8000; 0 takes a free one.")]
+AllowHosts = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", metavar="NAME", help="A name clients call this machine by; repeatable."),
+]
+Origins = Annotated[
+    list[str] | None,
+    typer.Option("--cors-origin", metavar="ORIGIN", help="Whose pages may call it, https://...; repeatable."),
+]
+Rate = Annotated[str | None, typer.Option("--rate", metavar="COUNT/UNIT", help="Per caller; default 6000/minute.")]
+MaxBody = Annotated[int | None, typer.Option("--max-body-bytes", min=1024, max=1_000_000_000, help="Default 8000000.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout-s", min=0.1, max=86_400, help="To an answer; default local.yaml's, 30.")
+]
+Drain = Annotated[float | None, typer.Option("--drain-s", min=0, max=3600, help="A stop waits for calls; default 30.")]
+Warm = Annotated[list[str] | None, typer.Option("--warm", metavar="EXPERT", help="Load it at the start; repeatable.")]
+Models = Annotated[
+    Path | None, typer.Option("--models", metavar="DIR", help="Folder of models; default .crew_moe/models.")
+]
+OnRay = Annotated[bool, typer.Option("--ray", help="Hold the experts in processes of a Ray cluster.")]
+RayAddress = Annotated[
+    str | None, typer.Option("--ray-address", metavar="HOST:PORT", help="Of that cluster; else one is started here.")
+]
+Replicas = Annotated[
+    str | None, typer.Option("--replicas", metavar="MIN:MAX", help="How many such processes; default 1:4.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("serve")(serve)
@@ -22,44 +51,19 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     context: typer.Context,
-    host: Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Default 127.0.0.1.")] = None,
-    port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65535, help="Default 8000; 0 takes a free one.")
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="A name clients call this machine by; repeatable."),
-    ] = None,
-    cors_origin: Annotated[
-        list[str] | None,
-        typer.Option("--cors-origin", metavar="ORIGIN", help="Whose pages may call it, https://...; repeatable."),
-    ] = None,
-    rate: Annotated[
-        str | None, typer.Option("--rate", metavar="COUNT/UNIT", help="Per caller; default 6000/minute.")
-    ] = None,
-    max_body_bytes: Annotated[
-        int | None, typer.Option("--max-body-bytes", min=1024, max=1_000_000_000, help="Default 8000000.")
-    ] = None,
-    timeout_s: Annotated[
-        float | None, typer.Option("--timeout-s", min=0.1, max=86_400, help="To an answer; default local.yaml's, 30.")
-    ] = None,
-    drain_s: Annotated[
-        float | None, typer.Option("--drain-s", min=0, max=3600, help="A stop waits for calls; default 30.")
-    ] = None,
-    warm: Annotated[
-        list[str] | None, typer.Option("--warm", metavar="EXPERT", help="Load it at the start; repeatable.")
-    ] = None,
-    models: Annotated[
-        Path | None, typer.Option("--models", metavar="DIR", help="Folder of models; default .crew_moe/models.")
-    ] = None,
-    ray: Annotated[bool, typer.Option("--ray", help="Hold the experts in processes of a Ray cluster.")] = False,
-    ray_address: Annotated[
-        str | None,
-        typer.Option("--ray-address", metavar="HOST:PORT", help="Of that cluster; else one is started here."),
-    ] = None,
-    replicas: Annotated[
-        str | None, typer.Option("--replicas", metavar="MIN:MAX", help="How many such processes; default 1:4.")
-    ] = None,
+    host: Host = None,
+    port: Port = None,
+    allow_host: AllowHosts = None,
+    cors_origin: Origins = None,
+    rate: Rate = None,
+    max_body_bytes: MaxBody = None,
+    timeout_s: Timeout = None,
+    drain_s: Drain = None,
+    warm: Warm = None,
+    models: Models = None,
+    ray: OnRay = False,
+    ray_address: RayAddress = None,
+    replicas: Replicas = None,
     config: Config = None,
     state: State = None,
 ) -> int:
