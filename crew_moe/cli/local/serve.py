@@ -14,7 +14,6 @@ from crew_moe.cli.serve import LIBRARIES
 from crew_moe.errors import MissingExtra
 from crew_moe.local_gate.ray_options import ray_options
 
-
 Host = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Default 127.0.0.1.")]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Default 8000; 0 takes a free one.")]
 AllowHosts = Annotated[
