@@ -68,7 +68,7 @@ def refused(
         trouble,
         f"the server at {at} {said} (HTTP {status})",
         next_steps=tuple(step for step in (_STEPS.get(trouble),) if step),
-        retry_after_s=_seconds(headers.get("retry-after")) if trouble is Trouble.OVERLOADED else None,
+        retry_after_s=_seconds(headers.get("retry-after")),
     )
 
 

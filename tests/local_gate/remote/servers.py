@@ -23,7 +23,11 @@ MAX_CHARS: Final = 1000
 
 @dataclass(slots=True)
 class Played:
-    """How the server is, and what arrived. `faults` answer in the place of a path; `slow` holds chats back."""
+    """How the server is, and what arrived. `faults` answer in the place of a path.
+
+    A stream waits with its second word until it may `go_on`; one that `drips` says that it lives and nothing else; one
+    that is `cut` has no end.
+    """
 
     kind: HostKind
     models: list[str] = field(default_factory=lambda: ["tiny"])
@@ -36,6 +40,7 @@ class Played:
     key: str | None = None
     faults: dict[str, tuple[int, bytes, dict[str, str]]] = field(default_factory=dict)
     cut: bool = False
+    drips: bool = False
     go_on: threading.Event = field(default_factory=threading.Event)
     hung_up: threading.Event = field(default_factory=threading.Event)
     calls: list[tuple[str, Any]] = field(default_factory=list)
@@ -230,6 +235,9 @@ class _Answers(BaseHTTPRequestHandler):
             for number, chunk in enumerate(chunks):
                 if number == 2:  # the second word
                     played.go_on.wait(10)
+                while played.drips:
+                    played.hung_up.wait(0.01)
+                    self.wfile.write(b": ping\n\n")
                 self.wfile.write(f": ping\ndata: {json.dumps(chunk)}\n\n".encode())
                 self.wfile.flush()
             if not played.cut:

@@ -133,6 +133,16 @@ def test_slow_answer_ends_at_its_timeout(played: Played) -> None:
     assert caught.value.trouble is Trouble.TIMEOUT
 
 
+def test_answer_that_only_drips_ends_at_its_timeout(played: Played) -> None:
+    host = opened(played, options={"timeout_s": 0.2})
+    played.drips = True
+
+    with pytest.raises(HostFailed) as caught:
+        list(host.stream(Work(text="a b c")))
+    assert caught.value.trouble is Trouble.TIMEOUT
+    waiting.until(played.hung_up.is_set)
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{"message": {}}]}'])
 def test_answer_that_is_none_is_a_failure_of_the_model(played: Played, body: bytes) -> None:
     host = opened(played)
