@@ -19,6 +19,7 @@ from crew_moe.errors import CrewMoEError
 
 if TYPE_CHECKING:
     from crew_moe.domain.expert import Expert
+    from crew_moe.domain.local_work import HostHealth
     from crew_moe.domain.policy import Policy
     from crew_moe.domain.registry import Registry
     from crew_moe.ports import Ledger, StateStore
@@ -106,12 +107,13 @@ def _configured(config: Path | None, url: str) -> Iterable[Check]:
         policy = load_policy(config, registry, STRATEGIES)
         access_control(policy, registry)
         build_gate(policy.gate)
+        hosted = _hosted(config)
     except CrewMoEError as error:
         yield Check(topic="config", name=str(config), state=PROBLEM, detail=str(error))
         return
     yield Check(topic="config", name=policy.version, state=OK, detail=f"{len(registry)} experts")
     yield from _keys(registry)
-    yield from (_answering(expert) for expert in registry if expert.is_local)
+    yield from (_answering(expert, hosted) for expert in registry if expert.is_local)
     yield from _stores(url, policy)
 
 
@@ -146,8 +148,20 @@ def _keys(registry: Registry) -> Iterable[Check]:
         yield Check(topic="key", name=name, state=OK if known else ABSENT, detail=f"for {len(experts)} experts")
 
 
-def _answering(expert: Expert) -> Check:
-    """Whether a self-hosted expert is there: it is asked which models it has."""
+def _hosted(config: Path | None) -> Mapping[str, HostHealth]:
+    """How those are that the local gate hosts; none is loaded. Raises ConfigError."""
+    from crew_moe.catalog.local import load_local
+    from crew_moe.local_gate.serving import LocalGate
+
+    gate = LocalGate.open(load_local(config))
+    try:
+        return gate.health().hosts
+    finally:
+        gate.close()
+
+
+def _answering(expert: Expert, hosted: Mapping[str, HostHealth]) -> Check:
+    """Whether a self-hosted expert is there: one elsewhere is asked which models it has."""
     from crew_moe.domain.expert import Transport
     from crew_moe.settings import base_url
 
@@ -155,12 +169,26 @@ def _answering(expert: Expert) -> Check:
         return _self_hosted(expert, ABSENT, "switched off in the catalogue")
     url = base_url(expert)
     if expert.transport is Transport.HOSTED and url is None:
-        return _self_hosted(expert, OK, "hosted in this process; `crew-moe local` tells more")
+        return _here(expert, hosted)
     if expert.transport is Transport.EXTRACTIVE:
         here = find_spec("summa") is not None
         return _self_hosted(expert, OK if here else ABSENT, "in this process" if here else "needs the extra 'crew'")
     trouble = _trouble(f"{url}/models")
     return _self_hosted(expert, PROBLEM if trouble else OK, f"{url}: {trouble or 'answers'}")
+
+
+def _here(expert: Expert, hosted: Mapping[str, HostHealth]) -> Check:
+    """An expert of the local gate in this process; of `local/auto`, all that may serve."""
+    from crew_moe.execution.hosted import AUTO, PREFIX
+
+    name = expert.provider_model.removeprefix(PREFIX)
+    able = [host.name for host in hosted.values() if host.trouble is None]
+    if name == AUTO:
+        return _self_hosted(expert, OK if able else ABSENT, f"in this process: {', '.join(able) or 'nobody'}")
+    host = hosted.get(name)
+    if host is None:
+        return _self_hosted(expert, ABSENT, "not in local.yaml")
+    return _self_hosted(expert, ABSENT if host.trouble else OK, host.what or "in this process")
 
 
 def _self_hosted(expert: Expert, state: str, detail: str) -> Check:

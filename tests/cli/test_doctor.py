@@ -63,6 +63,16 @@ def test_self_hosted_expert_that_is_silent_is_a_problem(cli: Cli, crew_dir: Path
     assert "no answer" in _named(done.json, "expert", "local/vllm")["detail"]
 
 
+def test_hosted_experts_tell_what_they_lack(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CREW_MOE_MODELS", str(tmp_path))
+
+    checks = cli("doctor", "--json").json
+
+    assert _named(checks, "expert", "local/auto")["detail"] == "in this process: extractive"
+    assert _named(checks, "expert", "local/byt5")["state"] == "absent"
+    assert _named(checks, "expert", "local/byt5")["detail"]
+
+
 def test_wrong_configuration_is_a_problem_and_no_crash(cli: Cli, crew_dir: Path) -> None:
     (crew_dir / "policy.yaml").write_text("strategy: scoer\n", encoding="utf-8")
 
