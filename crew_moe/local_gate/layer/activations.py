@@ -33,9 +33,8 @@ ACTIVATIONS: Final = {
 }
 
 
-def activation_named(name: str) -> Activation:
+def check_activation(name: str) -> None:
     """Raises InvalidInput with the closest name that there is."""
     if name not in ACTIVATIONS:
         what = f"there is no activation '{name}'"
         raise InvalidInput(what, where="activation", value=name, allowed=ACTIVATIONS)
-    return ACTIVATIONS[name]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crew_moe.local_gate.layer.activations import activation_named
+from crew_moe.local_gate.layer.activations import ACTIVATIONS, check_activation
 from crew_moe.local_gate.layer.few import few
 from crew_moe.local_gate.layer.grouped import grouped
 from crew_moe.local_gate.layer.grouping import Grouping
@@ -78,7 +78,8 @@ class TwoMatrixExperts(FFNExperts):
 
     def __init__(self, experts: int, d_model: int, d_ff: int, activation: str = "relu") -> None:
         super().__init__(experts)
-        self.activation = activation_named(activation)
+        check_activation(activation)
+        self.activation = activation  # the name alone: a module is pickled, torch's functions are not
         self.w_in = stacked(experts, d_ff, d_model)
         self.w_out = stacked(experts, d_model, d_ff)
 
@@ -86,10 +87,10 @@ class TwoMatrixExperts(FFNExperts):
         return self.w_in, self.w_out
 
     def middle(self, first: Tensor) -> Tensor:
-        return self.activation.forward(first)
+        return ACTIVATIONS[self.activation].forward(first)
 
     def middle_gradient(self, gradient: Tensor, first: Tensor) -> Tensor:
-        return self.activation.backward(gradient, first)
+        return ACTIVATIONS[self.activation].backward(gradient, first)
 
 
 class SwiGLUExperts(FFNExperts):
@@ -100,7 +101,8 @@ class SwiGLUExperts(FFNExperts):
 
     def __init__(self, experts: int, d_model: int, d_ff: int, activation: str = "silu") -> None:
         super().__init__(experts)
-        self.activation = activation_named(activation)
+        check_activation(activation)
+        self.activation = activation
         self.gate_up = stacked(experts, 2 * d_ff, d_model)
         self.down = stacked(experts, d_model, d_ff)
 
@@ -109,12 +111,12 @@ class SwiGLUExperts(FFNExperts):
 
     def middle(self, first: Tensor) -> Tensor:
         gate, up = first.chunk(2, dim=-1)  # (n, f) each
-        return self.activation.forward(gate).mul_(up)
+        return ACTIVATIONS[self.activation].forward(gate).mul_(up)
 
     def middle_gradient(self, gradient: Tensor, first: Tensor) -> Tensor:
         gate, up = first.chunk(2, dim=-1)
-        of_gate = self.activation.backward(gradient * up, gate)
-        return torch.cat((of_gate, gradient * self.activation.forward(gate)), dim=-1)
+        of_gate = ACTIVATIONS[self.activation].backward(gradient * up, gate)
+        return torch.cat((of_gate, gradient * ACTIVATIONS[self.activation].forward(gate)), dim=-1)
 
 
 def stacked(experts: int, rows: int, columns: int) -> nn.Parameter:

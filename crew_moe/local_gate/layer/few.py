@@ -24,8 +24,9 @@ def few(x: Tensor, expert: Tensor, token: Tensor, weight: Tensor, experts: FFNEx
     begin = 0
     for number, same in groupby(chosen[assignment] for assignment in order):
         end = begin + len(list(same))
-        middle = experts.middle(torch.mm(given[begin:end], first[number].t()))
-        torch.mm(middle, second[number].t(), out=made[begin:end])
+        product = given.new_empty(end - begin, first.shape[1])
+        torch.mm(given[begin:end], first[number].t(), out=product)  # autocast leaves what has an `out` alone
+        torch.mm(experts.middle(product), second[number].t(), out=made[begin:end])
         begin = end
     weighted = made.to(weight.dtype) * weight[at].unsqueeze(1)
     return weight.new_zeros(x.shape).index_add_(0, token, weighted)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 
 import pytest
 
@@ -181,6 +183,22 @@ def test_bfloat16_keeps_its_dtype_and_comes_near(tokens: int) -> None:
     torch.testing.assert_close(y.float(), expected, rtol=0.05, atol=0.02)
 
 
+@pytest.mark.parametrize("tokens", [4, 20])
+def test_autocast_leaves_the_experts_in_their_own_dtype(tokens: int) -> None:
+    experts = SwiGLUExperts(E, D, F)
+    x, expert, token, weight = _material([1, 2] * tokens, [n // 2 for n in range(2 * tokens)], tokens)
+    x, weight = x.detach().float(), weight.detach().float()
+    expected = experts.weighted_sum(x, expert, token, weight)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        (of_down,) = torch.autograd.grad(experts.weighted_sum(x, expert, token, weight).sum(), [experts.down])
+        with torch.no_grad():
+            made = experts.weighted_sum(x, expert, token, weight)
+
+    torch.testing.assert_close(made, expected.detach(), rtol=1e-5, atol=1e-6)
+    assert of_down.dtype == torch.float32
+
+
 def test_frozen_experts_cost_no_gradients_and_the_rest_stays_right() -> None:
     torch.manual_seed(0)
     experts = SwiGLUExperts(E, D, F).double()
@@ -192,6 +210,15 @@ def test_frozen_experts_cost_no_gradients_and_the_rest_stays_right() -> None:
 
     for ours, theirs in zip(_gradients(experts.weighted_sum(*given), wanted), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_experts_can_be_copied_and_pickled(kind: Callable[[], FFNExperts]) -> None:
+    experts = kind().double()
+    given = _material(*ROUTES["balanced"])
+
+    for again in (deepcopy(experts), pickle.loads(pickle.dumps(experts))):  # noqa: S301 - made a moment ago
+        assert torch.equal(again.weighted_sum(*given), experts.weighted_sum(*given))
 
 
 def test_gradient_of_a_gradient_is_refused() -> None:
