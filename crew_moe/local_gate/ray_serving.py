@@ -31,7 +31,8 @@ try:
     import ray
     from ray import serve
 
-    from crew_moe.local_gate.ray_hosts import RayPool, Replicas, Told
+    from crew_moe.local_gate.ray_hosts import RayPool
+    from crew_moe.local_gate.ray_replicas import Replicas, Told
 except ImportError as missing:
     raise MissingExtra("ray", "ray") from missing
 

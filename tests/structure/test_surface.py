@@ -18,13 +18,14 @@ HEAVY = {
 }  # fmt: skip
 OPTIONAL = {
     "cedarpy", "crewai", "discord", "fastapi", "fastmcp", "genai_prices", "httptools", "jwt", "limits", "lingua",
-    "openai", "pandas", "presidio_analyzer", "pyarrow", "redis", "scipy", "sklearn", "spacy", "summa", "torch",
+    "openai", "pandas", "presidio_analyzer", "pyarrow", "ray", "redis", "scipy", "sklearn", "spacy", "summa", "torch",
     "transformers",
 }  # fmt: skip
 NEEDS_AN_EXTRA = (
     "crew_moe.crew.", "crew_moe.execution.line.", "crew_moe.execution.lines.", "crew_moe.gating.discord.",
     "crew_moe.local_gate.demo.byt5.", "crew_moe.local_gate.demo.longformer.", "crew_moe.local_gate.demo.neighbours.",
     "crew_moe.local_gate.demo.train.", "crew_moe.local_gate.demo.training.", "crew_moe.local_gate.layer.",
+    "crew_moe.local_gate.ray_hosts.", "crew_moe.local_gate.ray_replicas.", "crew_moe.local_gate.ray_serving.",
     "crew_moe.service.", "mcp_server.",
 )  # fmt: skip
 MODULE_BUDGET = 40
