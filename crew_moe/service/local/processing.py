@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
@@ -14,10 +14,13 @@ from crew_moe.service.documents import document
 from crew_moe.service.local.answering import Answering
 from crew_moe.service.local.bodies import PROCESSES, JobView, ProcessedView, ProcessRequest
 from crew_moe.service.local.jobs import Heard, Jobs, Owner
+from crew_moe.service.openai_api.answering import while_read
 from crew_moe.service.problem import Refused
 from crew_moe.surface.fault import Fault
 
-JSON = "application/json"
+JSON: Final = "application/json"
+GONE: Final = 499
+"""The status, in the log alone, of a request whose client hung up."""
 
 
 def processing_routes(answering: Answering, jobs: Jobs) -> APIRouter:
@@ -31,14 +34,14 @@ def processing_routes(answering: Answering, jobs: Jobs) -> APIRouter:
         """The answer of the expert that was named, or that the gate chose, with its confidence and what it looked at.
 
         Without an answer in time (30 seconds, or `timeout_ms`) there is a problem with what may be done in
-        `suggestions`.
+        `suggestions`. A client that hangs up ends the work.
         """
         asked = read_model(ProcessRequest, await request.body())
         answering.check(asked)
-        found = await answering.whole(asked, caller_of(request))
+        found = await while_read(request.receive, answering.whole(asked, caller_of(request)))
         if isinstance(found, Fault):
             raise Refused(found)
-        return _answer(found)
+        return Response(status_code=GONE) if found is None else _answer(found)
 
     @routes.post("", status_code=202, response_model=JobView, summary="Begin to process a text", openapi_extra=body)
     @needs(AccessScope.EXECUTE, plain=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
@@ -17,6 +17,8 @@ from crew_moe.router import Router
 from crew_moe.service.openai_api import bodies, notes
 from crew_moe.service.openai_api.asked import Asked
 from crew_moe.surface.fault import Fault, fault_of, refused
+
+T = TypeVar("T")
 
 JSON: Final = b"application/json"
 EVENTS: Final = b"text/event-stream; charset=utf-8"
@@ -34,7 +36,7 @@ class Answering(Response):
         self._asked = asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's own
-        await _while_read(receive, self._stream(send) if self._asked.stream else self._whole(send))
+        await while_read(receive, self._stream(send) if self._asked.stream else self._whole(send))
 
     async def _whole(self, send: Send) -> None:
         asked = self._asked
@@ -95,8 +97,8 @@ class Failing(Response):
         await _fail(send, self._fault)
 
 
-async def _while_read(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Do `work` as long as somebody waits for it."""
+async def while_read(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
+    """Do `work` as long as somebody waits for it; None where nobody did to the end."""
     working, left = asyncio.current_task(), False
 
     async def watch() -> None:
@@ -109,10 +111,11 @@ async def _while_read(receive: Receive, work: Coroutine[Any, Any, None]) -> None
 
     watching = asyncio.ensure_future(watch())
     try:
-        await work
+        return await work
     except asyncio.CancelledError:
         if not left or (working is not None and working.uncancel() > 0):
             raise
+        return None
     finally:
         watching.cancel()
 

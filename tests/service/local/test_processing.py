@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
 from crew_moe.clock import ManualClock
@@ -154,6 +155,17 @@ def test_a_job_expires_after_its_end(slow: Local, host: Dripping, clock: ManualC
     assert job_of(slow, job_id)["expires_in_s"] == 1.0
     clock.advance(2)
     assert slow.client.get(f"/process/{job_id}").status_code == 404
+
+
+def test_a_client_that_hangs_up_ends_the_work() -> None:
+    act = Held()
+    host = Upper(act=act)
+    with serving(engine_of(host)) as found:
+        with pytest.raises(httpx.ReadTimeout):
+            found.client.post("/process/sync", json={"text": "abc"}, timeout=0.3)
+        until(lambda: any(work.gone is not None and work.gone() for work in host.works))
+        act.go.set()
+        assert found.process("another").json()["result"] == "ANOTHER"
 
 
 def test_time_runs_out_with_the_three_suggestions_of_the_seed() -> None:
