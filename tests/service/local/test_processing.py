@@ -160,7 +160,7 @@ def test_a_job_expires_after_its_end(slow: Local, host: Dripping, clock: ManualC
 def test_a_client_that_hangs_up_ends_the_work() -> None:
     act = Held()
     host = Upper(act=act)
-    with serving(engine_of(host)) as found:
+    with serving(engine_of(host, timeout_s=600.0)) as found:
         with pytest.raises(httpx.ReadTimeout):
             found.client.post("/process/sync", json={"text": "abc"}, timeout=0.3)
         until(lambda: any(work.gone is not None and work.gone() for work in host.works))
