@@ -116,10 +116,11 @@ def share_metrics(folder: Path) -> None:
 
 
 def keep_ray_home(*, alone: bool) -> None:
-    """Let Ray tell nobody how it is used and, where it is on this machine `alone`, listen on loopback only, unless the
-    environment says otherwise.
+    """Let Ray tell nobody how it is used, start when it is told to, and, where it is on this machine `alone`, listen on
+    loopback only, unless the environment says otherwise.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     if alone:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # its switch for more than one machine
 

@@ -132,22 +132,33 @@ def on_ray(plan: LocalPlan, options: RayOptions) -> Iterator[RayPool]:
     try:
         if connects:
             _connect(options)
-        serve.start(proxy_location="Disabled")
+        handle = _deployed(plan, options)
         try:
-            handle = serve.run(build_app(plan, options), name=APP, route_prefix=None)
-        except RuntimeError as error:
-            raise StateError(f"Ray could not start the experts' replicas: {error}") from error
-        near = {name: spec for name, spec in plan.hosts.items() if spec.kind.is_remote}
-        yield RayPool(
-            plan,
-            Replicas(handle, timeout_s=plan.timeout_s),
-            HostPool(near, int(plan.memory_limit_mb * MIB)),
-            concurrent=options.most * options.ongoing,
-        )
-        serve.delete(APP)
+            yield _pool(plan, options, handle)
+        finally:
+            handle.shutdown()  # its threads would have Ray start once more
+            serve.delete(APP)
     finally:
         if connects:
             ray.shutdown()
+
+
+def _deployed(plan: LocalPlan, options: RayOptions) -> Any:
+    serve.start(proxy_location="Disabled")
+    try:
+        return serve.run(build_app(plan, options), name=APP, route_prefix=None)
+    except RuntimeError as error:
+        raise StateError(f"Ray could not start the experts' replicas: {error}") from error
+
+
+def _pool(plan: LocalPlan, options: RayOptions, handle: Any) -> RayPool:
+    near = {name: spec for name, spec in plan.hosts.items() if spec.kind.is_remote}
+    return RayPool(
+        plan,
+        Replicas(handle, timeout_s=plan.timeout_s),
+        HostPool(near, int(plan.memory_limit_mb * MIB)),
+        concurrent=options.most * options.ongoing,
+    )
 
 
 def _connect(options: RayOptions) -> None:

@@ -34,7 +34,7 @@ def test_where_nothing_is_spread_ray_is_not_loaded() -> None:
 def test_without_ray_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "crew_moe.local_gate.ray_serving", raising=False)
-    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_AUTO_CONNECT", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
         monkeypatch.setenv(name, "0")  # what is set here is forgotten after the test
 
     with pytest.raises(MissingExtra, match=r"crew-moe\[ray\]"), spread(LocalPlan(hosts={}), RayOptions()):

@@ -41,3 +41,4 @@ def test_experts_on_this_machines_own_cluster_answer_and_nothing_is_left_of_it(t
     assert (answer.status_code, answer.json()["expert_used"]) == (200, "extractive"), answer.text
     assert running
     assert (code, still_running(sessions)) == (0, []), program.said
+    assert len(list((sessions / "ray").glob("session_2*"))) == 1, "another cluster was started on the way out"
