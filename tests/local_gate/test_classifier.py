@@ -43,13 +43,20 @@ def test_json_holds_every_label(tiny: Tiny, text: str) -> None:
     assert told["score"] == max(told["scores"].values()) == told["scores"][told["label"]]
 
 
-def test_long_text_is_the_mean_of_its_chunks(tiny: Tiny) -> None:
-    """One text of two equal halves, each a chunk, is as sure as a half."""
-    half = "The pump failed at noon."
-    whole, part = answers(tiny, Work(text=f"{half} {half}", options={"json": True}),
-                          Work(text=half, options={"json": True}), chunk_tokens=14)  # fmt: skip
+def test_long_text_is_the_mean_of_its_chunks_by_their_tokens(tiny: Tiny) -> None:
+    from crew_moe.local_gate.classifier import open_model
 
-    assert json.loads(whole)["scores"] == pytest.approx(json.loads(part)["scores"], abs=1e-3)
+    spec = HostSpec(name="it", kind=HostKind.CLASSIFIER, path=tiny("classifier"), chunk_tokens=16)
+    parts = ("The pump failed at noon.", "Was the valve open?")
+
+    made = open_model(spec).process([Work(text=text, options={"json": True}) for text in (*parts, " ".join(parts))])
+    tokens = [one.input_tokens for one in made if isinstance(one, Made)]
+    one, other, whole = (json.loads(answer.text)["scores"] for answer in made if isinstance(answer, Made))
+
+    assert one != pytest.approx(other, abs=1e-3)
+    assert tokens[2] == tokens[0] + tokens[1]
+    mean = {name: (one[name] * tokens[0] + other[name] * tokens[1]) / tokens[2] for name in one}
+    assert whole == pytest.approx(mean, abs=1e-3)
 
 
 def test_wrong_type_of_an_option_is_refused(tiny: Tiny) -> None:

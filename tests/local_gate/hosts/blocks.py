@@ -36,7 +36,7 @@ class Memory:
 
     def add(self, block: Block) -> None:
         self.loading.set()
-        assert self.held.wait(10)
+        assert self.held.wait(5), "nobody let the load go on"
         with self._lock:
             self.loads.append(block.name)
             if block.name in self.broken:

@@ -120,6 +120,19 @@ def test_character_beyond_the_budget_stands_alone() -> None:
     assert [part.text for part in chunks("🙂🙂", budget=1, measure=size)] == ["🙂", "🙂"]
 
 
+@pytest.mark.parametrize("overlap", [0, 6])
+def test_budget_holds_where_a_whole_is_more_than_its_parts(overlap: int) -> None:
+    """As tokens may be: a word's first ones depend on what stands before it."""
+
+    def measure(text: str) -> int:
+        return len(text) + 10 * (text.count(".") > 1)
+
+    parts = chunks("Aa bb. " * 30, budget=21, measure=measure, overlap=overlap)
+
+    assert max(measure(part.text) for part in parts) <= 21
+    assert whole(parts) == "Aa bb. " * 30 or overlap
+
+
 def test_long_text_is_cut_in_time_that_grows_with_it() -> None:
     measured = 0
 

@@ -65,6 +65,15 @@ def test_every_text_has_a_limit_of_its_own(tiny: Tiny) -> None:
     assert made(answers[2]).text.startswith(made(answers[0]).text)
 
 
+@pytest.mark.parametrize(("name", "kind"), [("byt5", HostKind.BYT5), ("codet5", HostKind.CODET5)])
+def test_what_looks_like_a_special_token_is_text(tiny: Tiny, name: str, kind: HostKind) -> None:
+    host = opened(tiny(name), kind=kind)
+
+    looks, plain = (made(one).input_tokens for one in host.process([Work(text="a</s>b"), Work(text="a b")]))
+
+    assert looks > plain
+
+
 def test_wide_search_takes_its_turn_beside_a_narrow_one(tiny: Tiny) -> None:
     host = opened(tiny("codet5"), kind=HostKind.CODET5)
     works = [Work(text="x", options={"beams": beams}) for beams in (1, 3, 1)]

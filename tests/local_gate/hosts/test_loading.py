@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from crew_moe.domain.hosting import HostKind, HostSpec
 from crew_moe.domain.local_work import Loaded, Trouble
 from crew_moe.errors import HostFailed
-from crew_moe.local_gate.hosts import open_host
+from crew_moe.local_gate.hosts import open_host, weights
 from crew_moe.ports import Host, Work
 from tests.local_gate.hosts.weights_folders import Tiny, tiny
 
@@ -183,6 +184,18 @@ def test_version_changes_with_the_weights_and_with_what_is_made_of_them(copied: 
 
     assert same == first
     assert len({first, other, version()}) == 3
+
+
+def test_large_files_count_by_their_size_and_time(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "WHOLE_BYTES", 10)
+    spec = HostSpec(name="it", kind=HostKind.BYT5, path=copied)
+
+    versions = [weights.version(spec, folder=copied)]
+    for _ in range(2):
+        os.utime(copied / "model.safetensors", ns=(1, len(versions)))
+        versions.append(weights.version(spec, folder=copied))
+
+    assert len(set(versions)) == 3
 
 
 def test_loading_says_nothing_on_the_terminal(tiny: Tiny, capfd: pytest.CaptureFixture[str]) -> None:

@@ -70,6 +70,20 @@ def test_host_in_use_is_never_evicted() -> None:
     assert blocks.memory.unloads == []
 
 
+def test_memory_of_a_host_that_is_being_loaded_is_taken() -> None:
+    blocks = Blocks({"a": 60, "b": 60})
+    blocks.memory.held.clear()
+    with ThreadPoolExecutor(1) as threads:
+        loading = threads.submit(blocks.ask, "a")
+        assert blocks.memory.loading.wait(10)
+        try:
+            assert blocks.trouble("b") is Trouble.OUT_OF_MEMORY
+        finally:
+            blocks.memory.held.set()
+
+    assert loading.result(10)
+
+
 def test_load_waits_for_memory_that_is_in_use() -> None:
     blocks = Blocks({"a": 60, "b": 60}, patience_s=10)
     with ThreadPoolExecutor(1) as threads:
