@@ -163,7 +163,7 @@ def test_a_client_that_hangs_up_ends_the_work() -> None:
     with serving(engine_of(host, timeout_s=600.0)) as found:
         with pytest.raises(httpx.ReadTimeout):
             found.client.post("/process/sync", json={"text": "abc"}, timeout=0.3)
-        until(lambda: any(work.gone is not None and work.gone() for work in host.works))
+        until(lambda: any(work.gone is not None and work.gone() for work in host.works), PATIENCE_S / 3)
         act.go.set()
         assert found.process("another").json()["result"] == "ANOTHER"
 
