@@ -41,6 +41,7 @@ def make_local_app(engine: LocalGate, parts: Parts, *, jobs: Jobs | None = None)
         async with router.at_home():
             yield
         warming.cancel()
+        await asyncio.wait([warming])
         await jobs.aclose()
         await admission.aclose()
         await asyncio.to_thread(_close, engine, parts)
