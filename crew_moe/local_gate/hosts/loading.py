@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from crew_moe.local_gate.hosts.weights import source
 
 OPTIONAL_PARTS: Final = ("pooler",)
 """Parts of a model whose weights may be absent: no answer of ours is made with them."""
+
+_one_at_a_time: Final = threading.Lock()
+"""transformers keeps state of its own while it loads: of two models at once, one comes out without its tied weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,7 @@ def load(spec: HostSpec, model: str, *, tokenizer: Callable[[], Any] | None = No
     device = device_of(spec)
     dtype = dtype_of(spec, device)
     place = source(spec)
-    with _quiet():
+    with _one_at_a_time, _quiet():
         net, info = _fetched(spec, getattr(transformers, model), place, dtype=dtype, output_loading_info=True)
         words = tokenizer() if tokenizer else _fetched(spec, transformers.AutoTokenizer, place)
     _check_whole(place, info)
@@ -72,7 +76,7 @@ def _window(config: Any) -> int | None:
 
 def config_of(spec: HostSpec) -> Any:
     """What the weights' config says of the model. Raises HostFailed."""
-    with _quiet():
+    with _one_at_a_time, _quiet():
         return _fetched(spec, transformers.AutoConfig, source(spec))
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,16 @@ def test_large_files_count_by_their_size_and_time(copied: Path, monkeypatch: pyt
         versions.append(weights.version(spec, folder=copied))
 
     assert len(set(versions)) == 3
+
+
+def test_models_that_are_loaded_at_once_are_all_whole(tiny: Tiny) -> None:
+    names = ["byt5", "codet5", "led", "classifier"] * 3
+    hosts = [opened(KINDS[name], path=tiny(name)) for name in names]
+
+    with ThreadPoolExecutor(len(hosts)) as threads:
+        list(threads.map(lambda host: host.load(), hosts))
+
+    assert all(host.health().state is Loaded.READY for host in hosts)
 
 
 def test_loading_says_nothing_on_the_terminal(tiny: Tiny, capfd: pytest.CaptureFixture[str]) -> None:
