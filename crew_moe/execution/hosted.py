@@ -30,7 +30,7 @@ AUTO: Final = "auto"
 CLOSED: Final = "the client was closed"
 
 # What was wrong with the request is nobody's failure; what is not set up here may well be elsewhere.
-_CLASSES: Final[Mapping[Trouble, ErrorClass]] = {
+CLASSES: Final[Mapping[Trouble, ErrorClass]] = {
     Trouble.INVALID_INPUT: ErrorClass.BAD_REQUEST,
     Trouble.NOT_CAPABLE: ErrorClass.BAD_REQUEST,
     Trouble.INPUT_TOO_LONG: ErrorClass.CONTEXT_OVERFLOW,
@@ -184,7 +184,7 @@ def _reply(request: ChatRequest, found: Processed | LocalRefusal) -> ChatReply:
 def _failure(refusal: LocalRefusal) -> CallFailed:
     told = "; ".join((refusal.what, *refusal.next_steps))
     wait_ms = None if refusal.retry_after_s is None else refusal.retry_after_s * 1000
-    return CallFailed(_CLASSES[refusal.trouble], told, retry_after_ms=wait_ms, sent=False)
+    return CallFailed(CLASSES[refusal.trouble], told, retry_after_ms=wait_ms, sent=False)
 
 
 async def _chunks(

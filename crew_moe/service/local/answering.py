@@ -13,8 +13,10 @@ from crew_moe.domain.local_work import LocalRefusal, LocalTask, Processed
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.errors import CrewMoEError, UnknownExpert
 from crew_moe.local_gate.serving import LocalGate
+from crew_moe.ports import Watcher
 from crew_moe.router import Router
 from crew_moe.service.local.bodies import ProcessRequest, processed_row
+from crew_moe.service.local.counting import Counting
 from crew_moe.service.local.troubles import fault_of_refusal
 from crew_moe.service.openai_api.notes import NOTICE
 from crew_moe.surface.fault import Fault
@@ -23,9 +25,10 @@ from crew_moe.surface.fault import Fault
 class Answering:
     """Asks the gate. Where it has an outage, the fallback answers through the router: screened, gated, paid for."""
 
-    def __init__(self, engine: LocalGate, router: Router) -> None:
+    def __init__(self, engine: LocalGate, router: Router, watcher: Watcher) -> None:
         self._engine = engine
         self._router = router
+        self._counting = Counting(watcher, router.clock)
 
     def check(self, request: ProcessRequest) -> None:
         """Raise UnknownExpert for an expert that is not hosted."""
@@ -54,6 +57,7 @@ class Answering:
     async def _told(
         self, found: Processed | LocalRefusal, request: ProcessRequest, caller: Caller
     ) -> dict[str, Any] | Fault:
+        self._counting.saw(found, caller.tenant)
         if isinstance(found, Processed):
             return processed_row(found)
         fault = fault_of_refusal(found)

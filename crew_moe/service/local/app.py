@@ -52,7 +52,7 @@ def make_local_app(engine: LocalGate, parts: Parts, *, jobs: Jobs | None = None)
     hosted = frozenset(f"{PREFIX}{name}" for name in (AUTO, *engine.plan.hosts))
     fallback = engine.plan.fallback
     offer = Offer(hosted=hosted, instead=() if fallback is None else (fallback,))
-    app.include_router(processing_routes(Answering(engine, router), jobs))
+    app.include_router(processing_routes(Answering(engine, router, parts.telemetry.lookout), jobs))
     app.include_router(tending_routes(engine))
     app.include_router(health_routes(engine))
     app.include_router(metrics_routes(parts.telemetry))

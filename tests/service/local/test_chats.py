@@ -143,6 +143,18 @@ def test_the_fallback_answers_a_text_with_the_notice(backed: Local, sim: Simulat
     assert sim.requests[-1].body["messages"][-1]["content"] == "a text"
 
 
+def test_texts_and_chats_are_counted_by_expert(alone: Local) -> None:
+    assert alone.process("count me", expert="upper").status_code == 200
+    assert alone.process("count me", expert="down").status_code == 503
+    ask(alone, "moe-expert-upper")
+
+    lines = alone.client.get("/metrics").text.splitlines()
+
+    counted = {name for name in lines if name.startswith("crew_moe_attempts_total{")}
+    assert any('expert_id="local/upper",result="ok"' in name for name in counted), counted
+    assert any('expert_id="local/down",result="connection"' in name for name in counted), counted
+
+
 def test_who_serves_has_no_notice(backed: Local) -> None:
     assert backed.process("a text", expert="upper").json()["notice"] is None
     assert ask(backed, "moe-expert-upper").crew_moe["fallback"] is None
