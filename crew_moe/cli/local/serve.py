@@ -12,7 +12,6 @@ from crew_moe.cli.options import Config, State
 from crew_moe.cli.output import err
 from crew_moe.cli.serve import LIBRARIES
 from crew_moe.errors import MissingExtra
-from crew_moe.local_gate.ray_options import ray_options
 
 Host = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Default 127.0.0.1.")]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Default 8000; 0 takes a free one.")]
@@ -70,6 +69,7 @@ def serve(
     missing = next((name for name in LIBRARIES if find_spec(name) is None), None)
     if missing is not None:
         raise MissingExtra("service", missing)
+    from crew_moe.local_gate.ray_options import ray_options
     from crew_moe.service.local.server import serve_local
 
     over = ray_options(ray_address, replicas) if ray or ray_address or replicas else None
