@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crew_moe.catalog import load_registry
-from crew_moe.domain.expert import Transport
+from crew_moe.domain.expert import Capability, Transport
 from crew_moe.errors import ConfigError
 from tests.catalog.writing import folder
 
@@ -37,6 +37,22 @@ def test_one_that_was_taken_away_is_switched_off(tmp_path: Path, monkeypatch: py
     assert load_registry(config)["local/auto"].enabled
     monkeypatch.setenv("CREW_MOE_LOCAL_URL", "http://127.0.0.1:8000/v1")
     assert load_registry(config)["local/byt5"].enabled
+
+
+def test_the_gate_s_own_choice_can_do_what_its_hosts_can(tmp_path: Path) -> None:
+    weights = {"experts": {"extractive": None, "longformer": None}}
+
+    auto = load_registry(folder(tmp_path, local=weights))["local/auto"]
+
+    assert (auto.enabled, auto.context_window) == (True, 50_000)
+    assert not auto.capabilities & {Capability.TOOLS, Capability.JSON}
+    assert load_registry()["local/auto"].capabilities >= {Capability.TOOLS, Capability.JSON}
+
+
+def test_where_nothing_is_hosted_nobody_chooses(tmp_path: Path) -> None:
+    nothing = {"experts": {"extractive": None, "longformer": None, "byt5": None}}
+
+    assert not load_registry(folder(tmp_path, local=nothing))["local/auto"].enabled
 
 
 def test_a_mistake_in_local_yaml_is_told_when_the_catalogue_is_read(tmp_path: Path) -> None:
