@@ -21,7 +21,7 @@ def byt5(folder: Path) -> Path:
     torch.manual_seed(SEED)
     config = transformers.T5Config(vocab_size=384, decoder_start_token_id=0, **_T5)
     model = transformers.T5ForConditionalGeneration(config)
-    _talks_in(model, [ord(char) + BYTE_OFFSET for char in "abcdefgh"])
+    talks_in(model, [ord(char) + BYTE_OFFSET for char in "abcdefgh"])
     return _saved(model, folder)
 
 
@@ -30,7 +30,7 @@ def codet5(folder: Path) -> Path:
     words = bpe()
     config = transformers.T5Config(vocab_size=len(words), decoder_start_token_id=0, n_positions=64, **_T5)
     model = transformers.T5ForConditionalGeneration(config)
-    _talks_in(model, words.convert_tokens_to_ids(list("abcdefgh")))
+    talks_in(model, words.convert_tokens_to_ids(list("abcdefgh")))
     return _saved(model, folder, words)
 
 
@@ -56,7 +56,7 @@ def led(folder: Path) -> Path:
         tie_word_embeddings=False,
     )
     model = transformers.LEDForConditionalGeneration(config)
-    _talks_in(model, words.convert_tokens_to_ids(list("abcdefgh")))
+    talks_in(model, words.convert_tokens_to_ids(list("abcdefgh")))
     return _saved(model, folder, words)
 
 
@@ -103,7 +103,7 @@ def bpe() -> Any:
     )
 
 
-def _talks_in(model: Any, tokens: list[int]) -> None:
+def talks_in(model: Any, tokens: list[int]) -> None:
     """It says one of these in every step: which, its random weights decide. It never ends by itself."""
     with torch.no_grad():
         spoken = torch.zeros(model.lm_head.out_features, dtype=torch.bool)
