@@ -19,7 +19,7 @@ def few(x: Tensor, expert: Tensor, token: Tensor, weight: Tensor, experts: FFNEx
     order = sorted(range(len(chosen)), key=chosen.__getitem__)
     at = torch.tensor(order, dtype=torch.int64, device=x.device)
     token = token[at]
-    given = x[token]  # (A, d)
+    given = x.index_select(0, token)  # (A, d)
     made = torch.empty_like(given)
     begin = 0
     for number, same in groupby(chosen[assignment] for assignment in order):

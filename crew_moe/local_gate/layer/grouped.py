@@ -40,7 +40,7 @@ def _through(x: Tensor, products: Tensor, experts: FFNExperts, grouping: Groupin
     made = x.new_empty(len(grouping.token), x.shape[1])
     for expert, rows, _ in grouping.pieces():
         product = products[rows] if len(products) == len(made) else products[: rows.stop - rows.start]
-        torch.mm(x[grouping.token[rows]], first[expert].t(), out=product)
+        torch.mm(x.index_select(0, grouping.token[rows]), first[expert].t(), out=product)
         torch.mm(experts.middle(product), second[expert].t(), out=made[rows])
     return made
 
@@ -80,7 +80,7 @@ class _Backward:
     def run(self, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
         per_row = self.weight[self.grouping.order].unsqueeze(1)
         for expert, rows, begins in self.grouping.pieces():
-            of_sum = gradient[self.grouping.token[rows]]  # (n, d)
+            of_sum = gradient.index_select(0, self.grouping.token[rows])  # (n, d)
             if self.of_weights is not None:
                 torch.sum(of_sum * self.made[rows], dim=1, out=self.of_weights[rows])
             self._piece((of_sum * per_row[rows]).to(self.x.dtype), expert, rows, begins=begins)
@@ -101,7 +101,7 @@ class _Backward:
         torch.mm(of_made, self.second[expert], out=of_middle)
         of_product = self.experts.middle_gradient(of_middle, product)
         if self.of_first is not None:
-            _add(self.of_first[expert], of_product, self.x[self.grouping.token[rows]], begins=begins)
+            _add(self.of_first[expert], of_product, self.x.index_select(0, self.grouping.token[rows]), begins=begins)
         if self.of_rows is not None:
             torch.mm(of_product, self.first[expert], out=self.of_rows[rows])
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-ROWS = 1024  # at a time on a CPU, so that what an expert makes of them between its matrices stays in the cache
+ROWS = 1024  # about so many at a time: what an expert makes of them between its matrices stays in the cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +41,15 @@ class Grouping:
         )
 
     def pieces(self) -> Iterator[tuple[int, slice, bool]]:
-        """(expert, some of its rows, whether they are its first), over all rows in order."""
-        most = ROWS if self.order.device.type == "cpu" else max(self.counts, default=0)
+        """(expert, some of its rows, whether they are its first), over all rows in order.
+
+        On a CPU an expert's rows come in equal pieces of about ROWS: every piece reads all of its weights.
+        """
         start = 0
         for expert, count in enumerate(self.counts):
-            for begin in range(0, count, max(most, 1)):
-                yield expert, slice(start + begin, start + min(begin + most, count)), begin == 0
+            parts = max(1, round(count / ROWS)) if self.order.device.type == "cpu" else 1
+            for part in range(parts if count else 0):
+                yield expert, slice(start + count * part // parts, start + count * (part + 1) // parts), part == 0
             start += count
 
     def longest(self) -> int:

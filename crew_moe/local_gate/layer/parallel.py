@@ -63,7 +63,7 @@ class ParallelExperts(Experts):
         theirs = self._counts_for_me(counts)  # (R, E / R)
         sent, received = self._per_rank(counts), theirs.sum(dim=1).tolist()
         dtype = next(self.local.parameters()).dtype
-        rows = _Exchange.apply(x.to(dtype)[token], sent, received, self.group)  # type: ignore[no-untyped-call]  # torch's
+        rows = _Exchange.apply(x.to(dtype).index_select(0, token), sent, received, self.group)  # type: ignore[no-untyped-call]  # torch's
         made = self._work(rows, theirs)
         back = _Exchange.apply(made, received, sent, self.group)  # type: ignore[no-untyped-call]  # (A, d); torch's
         total = torch.promote_types(dtype, weight.dtype)
