@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
@@ -20,7 +19,7 @@ from crew_moe.local_gate.extractive.answers import summary
 from crew_moe.local_gate.extractive.expert import reply
 from crew_moe.local_gate.extractive.ranking import has_summa, rank, require_summa
 from crew_moe.local_gate.extractive.tokens import cut_to_tokens, estimate_tokens
-from crew_moe.local_gate.hosts.failures import guarded, missing_extra
+from crew_moe.local_gate.hosts.failures import guarded
 from crew_moe.local_gate.hosts.input import complaint_of, each_with, merged_options
 from crew_moe.local_gate.hosts.weights import version
 from crew_moe.ports import Made, Work
