@@ -45,7 +45,7 @@ from tests.structure.source import python_files, tree
 
 RUNBOOK: Final = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
-EMITTERS: Final = {"emit", "_emit", "_warn", "_audit"}
+EMITTERS: Final = {"emit", "_emit", "_warn", "_audit", "_tell"}
 KEEPS_ROWS: Final = "budgets.py"  # its audit goes to the log alone
 SERVERS: Final = {"serve": "crew-moe serve", "mcp": "crew-moe mcp", "local": "crew-moe local serve"}
 SHARED: Final = {"--config", "--state", "--json", "--live", "--help"}
