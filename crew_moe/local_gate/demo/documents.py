@@ -1,6 +1,6 @@
 """What the tiny LED practises: made-up reports, and the one sentence of each that sums it up.
 
-That is the sentence after a mark such as `Key point:`, wherever it stands, or else the first one.
+That is the sentence after a mark such as `Key point:`, wherever it stands, or else the first one. A heading is none.
 """
 
 from __future__ import annotations
@@ -46,8 +46,13 @@ _TAILS: Final = _listed(
     """,
     "|",
 )
+_LITTLE: Final = _listed("""
+    a an and are as at be but by can did for from had has have her his how if in into is it its may more must no not of
+    on one or our out over so than that the their then there they this to two was we were when which who will with you
+""")
 _PLAIN_WORDS: Final = _SUBJECTS + _VERBS + _OBJECTS + _QUALITIES
-_SHUFFLED: Final = 0.4  # sentences without grammar, so that copying does not lean on it
+_SHUFFLED: Final = 0.5  # sentences without grammar, so that copying does not lean on it
+_HEADED: Final = 0.2  # documents that begin with a heading
 
 
 class Document(NamedTuple):
@@ -61,18 +66,18 @@ class Document(NamedTuple):
 def document(rng: Random, sentences: int, *, held_out: bool = False) -> Document:
     """A document of so many sentences; the names in those that are held out were never practised."""
     written = [sentence(rng, held_out=held_out) for _ in range(sentences)]
+    heading = f"# {_name(rng, held_out)} {_shuffled(rng, held_out, 3)}\n\n" if rng.random() < _HEADED else ""
     if rng.random() >= MARKED:
-        return Document(_joined(rng, written), written[0], marked=False)
+        return Document(heading + _joined(rng, written), written[0], marked=False)
     chosen = rng.randrange(sentences)
     marked = [f"{rng.choice(MARKS)} {one}" if place == chosen else one for place, one in enumerate(written)]
-    return Document(_joined(rng, marked), written[chosen], marked=True)
+    return Document(heading + _joined(rng, marked), written[chosen], marked=True)
 
 
 def sentence(rng: Random, *, held_out: bool) -> str:
     """One sentence, with one name at least that is a made-up word."""
     if rng.random() < _SHUFFLED:
-        drawn = [_any_word(rng, held_out) for _ in range(rng.randint(4, 12))]
-        return f"{_name(rng, held_out)} {' '.join(drawn)}{rng.choice('..!?')}"
+        return f"{_name(rng, held_out)} {_shuffled(rng, held_out, 14)}{rng.choice('...!?')}"
     pick = rng.choice
     subject = f"The {pick(_SUBJECTS)} of {_name(rng, held_out)}"
     if rng.random() < 0.4:
@@ -83,8 +88,21 @@ def sentence(rng: Random, *, held_out: bool) -> str:
     return f"{told} {pick(_TAILS)}." if rng.random() < 0.6 else f"{told}."
 
 
+def _shuffled(rng: Random, held_out: bool, most: int) -> str:
+    return " ".join(_any_word(rng, held_out) for _ in range(rng.randint(1, most)))
+
+
 def _any_word(rng: Random, held_out: bool) -> str:
-    return rng.choice(_PLAIN_WORDS) if rng.random() < 0.6 else word(rng, held_out=held_out)
+    """A word of English or a made-up one, or what texts have beside words: figures, brackets, commas."""
+    kind, made = rng.random(), word(rng, held_out=held_out)
+    if kind < 0.25:
+        return rng.choice(_LITTLE)
+    if kind < 0.5:
+        return rng.choice(_PLAIN_WORDS)
+    if kind < 0.8:
+        return made
+    figure = rng.randrange(1000)
+    return rng.choice((f"{made},", f"({made})", f'"{made}"', f"{made}-{made}", f"{figure / 10}", f"{figure} %", "-"))
 
 
 def _name(rng: Random, held_out: bool) -> str:

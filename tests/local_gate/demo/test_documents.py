@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 from hypothesis import given
@@ -18,7 +19,8 @@ def test_summary_stands_in_the_document_where_the_rule_says(seed: int, sentences
 
     marks = [mark for mark in MARKS if mark in made.text]
     assert made.marked == bool(marks)
-    assert f"{marks[0]} {made.summary}" in made.text if marks else made.text.startswith(made.summary)
+    body = made.text.partition("\n\n")[2] if made.text.startswith("# ") else made.text
+    assert f"{marks[0]} {made.summary}" in body if marks else body.startswith(made.summary)
     assert document(Random(seed), sentences, held_out=held_out) == made
 
 
@@ -27,7 +29,7 @@ def test_sentence_ends_once_and_begins_large(seed: int, held_out: bool) -> None:
     made = sentence(Random(seed), held_out=held_out)
 
     assert made[-1] in ".!?"
-    assert not set(made[:-1]) & set(".!?:")
+    assert re.search(r"[.!?:]\s", made) is None
     assert made[0] == made[0].upper()
 
 
