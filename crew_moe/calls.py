@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from crew_moe.domain.access import Demands
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.outcome import Attempt, Completion, Piece
 from crew_moe.domain.principal import Principal
@@ -25,7 +26,6 @@ from crew_moe.execution.route import Answer, AnswerChunk, Route
 from crew_moe.execution.screened import Screened
 from crew_moe.gating.off_loop import off_loop
 from crew_moe.guards import opening_of
-from crew_moe.ports import ChatRequest
 
 if TYPE_CHECKING:
     from crew_moe.router import Router

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from crew_moe.domain.access import Demands
 from crew_moe.domain.budget import OnExhausted
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.digest import MAX_KEY_BYTES, digest
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.features import Features
@@ -25,7 +26,7 @@ from crew_moe.gating.access import AccessControl, access_control
 from crew_moe.gating.approval import Desk
 from crew_moe.gating.config import build_gate, read_gate
 from crew_moe.gating.gatekeeper import Gatekeeper
-from crew_moe.ports import Approvals, ChatRequest, Clock, DecisionLog, EventSink, Ledger, Meters
+from crew_moe.ports import Approvals, Clock, DecisionLog, EventSink, Ledger, Meters
 from crew_moe.routing.features import extract
 from crew_moe.safety import Safety
 from crew_moe.state import MEMORY, open_approvals, open_ledger, open_meters

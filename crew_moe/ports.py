@@ -22,19 +22,19 @@ from crew_moe.domain.budget import (
     Settlement,
     Window,
 )
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.decision import Candidate, Pick
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.features import Features
 from crew_moe.domain.feed import Cursor, Delivery, Ended, FeedEvent
 from crew_moe.domain.happening import Happening
-from crew_moe.domain.local_work import HostHealth
+from crew_moe.domain.local_work import HostHealth, Made, Work
 from crew_moe.domain.meter import Busy, Demand, MeterStatus, Passage, Told
 from crew_moe.domain.outcome import Sample
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.screening import Concern, Finding, Language
 from crew_moe.domain.service import Service
 from crew_moe.domain.snapshot import Breaker, Performance, Pin
-from crew_moe.domain.usage import Usage
 from crew_moe.errors import HostFailed
 
 if TYPE_CHECKING:
@@ -327,47 +327,6 @@ class Feed(Protocol):
         """End all subscriptions of this process; idempotent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatRequest:
-    """One call of a model in OpenAI's chat format. Messages and tools are passed as they are."""
-
-    messages: Sequence[Mapping[str, Any]]
-    max_output_tokens: int | None = None
-    temperature: float | None = None
-    stop: Sequence[str] = ()
-    seed: int | None = None
-    tools: Sequence[Mapping[str, Any]] = ()
-    tool_choice: str | Mapping[str, Any] | None = None
-    response_format: Mapping[str, Any] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatReply:
-    """What a model answered. `tool_calls` in OpenAI's shape; `model` as the provider names it; `limits` is what it said
-    of its rate limits.
-    """
-
-    text: str
-    tool_calls: tuple[Mapping[str, Any], ...] = ()
-    finish_reason: str = "stop"
-    usage: Usage = Usage()
-    model: str = ""
-    limits: tuple[Told, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatChunk:
-    """A piece of a streamed answer; the last one has `reply` set to the whole.
-
-    `calls` are deltas of tool calls in OpenAI's shape. A client may leave them out: they are in the reply again.
-    """
-
-    text: str = ""
-    calls: tuple[Mapping[str, Any], ...] = ()
-    reply: ChatReply | None = None
-
-
 class LLMClient(Protocol):
     """Calls one expert once: no retry, no fallback. Raises CallFailed (execution.failure), never anything else."""
 
@@ -380,32 +339,6 @@ class LLMClient(Protocol):
     def astream(self, expert: Expert, request: ChatRequest, *, timeout_s: float) -> AsyncIterator[ChatChunk]: ...
 
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """One text for one hosted expert; `chat` is the whole chat where the text is its last message.
-
-    `gone` tells whether nobody waits for the answer any more: a host may ask it between tokens, and give up
-    (Trouble.CANCELLED) when it does.
-    """
-
-    text: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    max_output_tokens: int | None = None
-    chat: ChatRequest | None = None
-    gone: Callable[[], bool] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """What a hosted expert made of one text; `reply` where it answered a chat."""
-
-    text: str
-    input_tokens: int = 0
-    output_tokens: int = 0
-    finish_reason: str = "stop"
-    reply: ChatReply | None = None
 
 
 class Host(Protocol):

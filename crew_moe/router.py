@@ -223,7 +223,7 @@ class Router:
         self, request: RoutingRequest, messages: Messages = None, *, principal: Principal | None = None, **options: Any
     ) -> Completion | Infeasible:
         """Screen, decide, pass the gate, reserve, call with fallbacks, settle, record. `options` are fields of
-        ports.ChatRequest.
+        domain.chat.ChatRequest.
 
         Returns Infeasible when nobody may serve; raises ExecutionFailed, which lists every attempt, when all failed.
         """

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from crew_moe.domain.access import Demands
+from crew_moe.domain.chat import ChatReply, ChatRequest
 from crew_moe.domain.digest import MAX_KEY_BYTES, digest
 from crew_moe.domain.request import MAX_TEXT_CHARS
 from crew_moe.domain.screening import Action, Concern, DetectorChoice, Finding, ScreeningPolicy, Span
 from crew_moe.errors import ScreeningFailed
 from crew_moe.execution.conversation import text_of
 from crew_moe.execution.screened import Screened, Stop
-from crew_moe.ports import ChatReply, ChatRequest, Detector, EventSink
+from crew_moe.ports import Detector, EventSink
 from crew_moe.screening.foreign import ForeignLanguage
 from crew_moe.screening.messages import texts_of
 from crew_moe.screening.redaction import Vault, in_json, redact_messages

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from crew_moe.boards import Boards
 from crew_moe.deciding import Deciding
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.host_rules import HostRules
 from crew_moe.domain.principal import Principal
@@ -25,7 +26,7 @@ from crew_moe.execution.errand import Errand
 from crew_moe.execution.route import Route
 from crew_moe.execution.screened import Screened
 from crew_moe.guards import Guards
-from crew_moe.ports import ChatRequest, Clock, EventSink, StateStore
+from crew_moe.ports import Clock, EventSink, StateStore
 from crew_moe.routing.balance import Rebalance, balance_of, rebalanced
 from crew_moe.routing.reports import ExpertHealth, health_of
 from crew_moe.routing.sharing import SERVICE_STRATEGIES, Sharing, Wanted

@@ -17,6 +17,8 @@ from crew_moe.errors import ConfigError
 from crew_moe.settings import read_settings
 
 FILE: Final = "local.yaml"
+GATES: Final = "gates"
+"""The folder, among the models, of gates that were trained on examples."""
 AUTO: Final = "auto"
 """No expert may be called so: the name stands for the gate's own choice."""
 
@@ -152,4 +154,5 @@ def _gate(entry: GateEntry, hosts: Mapping[str, HostSpec], layered: _Layered) ->
         otherwise=entry.otherwise,
         min_confidence=entry.min_confidence,
         capacity_factor=entry.capacity_factor,
+        kept_in=layered.models / GATES,
     )

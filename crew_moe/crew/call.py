@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from crewai.utilities.pydantic_schema_utils import generate_model_description
 from pydantic import BaseModel
 
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.expert import Capability
-from crew_moe.ports import ChatRequest
 from crew_moe.routing.features import estimate_tokens
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ from crew_moe.crew.runs import Assignment, Runs, TaskRun
 from crew_moe.crew.seat import Seat
 from crew_moe.crew.tokens import TokenCount
 from crew_moe.crew.unrouted import Bypass
+from crew_moe.domain.chat import ChatReply, ChatRequest
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.expert import Capability, Expert
 from crew_moe.domain.money import to_nano, to_usd
@@ -42,7 +43,6 @@ from crew_moe.execution.remedying import TURNED_AWAY
 from crew_moe.execution.route import Answer, Route
 from crew_moe.execution.screened import Restorer
 from crew_moe.execution.trail import StopReason
-from crew_moe.ports import ChatReply, ChatRequest
 from crew_moe.routing.eligibility import CONTEXT
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from crewai.utilities.serialization import to_serializable
 
 from crew_moe.crew.call import LLMCall
 from crew_moe.crew.tokens import usage_fields
+from crew_moe.domain.chat import ChatReply
 from crew_moe.domain.usage import Usage
-from crew_moe.ports import ChatReply
 
 if TYPE_CHECKING:
     from crew_moe.crew.routed_llm import RoutedLLM

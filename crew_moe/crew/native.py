@@ -23,6 +23,7 @@ from crewai.llms.base_llm import BaseLLM, llm_call_context
 from crewai.utilities.agent_utils import extract_tool_call_info
 
 from crew_moe.crew.native_failure import failure_of
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert, Parameter, Transport
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
@@ -31,7 +32,6 @@ from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.stops import cut
 from crew_moe.execution.transports import Transports
 from crew_moe.execution.usage import counted
-from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
 from crew_moe.settings import api_key, base_url
 
 _PROVIDERS: Final = {"google": "gemini"}

@@ -9,13 +9,14 @@ from crew_moe.crew.call import LLMCall
 from crew_moe.crew.config import RoutingBlock
 from crew_moe.crew.runs import Assignment, TaskRun
 from crew_moe.crew.seat import Seat
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.money import to_nano, to_usd
 from crew_moe.domain.policy import Profile
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.task import TaskType
 from crew_moe.execution.screened import Screened
-from crew_moe.ports import ChatRequest, Clock
+from crew_moe.ports import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,11 +21,11 @@ from crew_moe.crew.dispatcher import Dispatcher, Served, Step
 from crew_moe.crew.models import AUTO
 from crew_moe.crew.seat import Seat, SeatKind
 from crew_moe.crew.tokens import usage_fields
+from crew_moe.domain.chat import ChatReply
 from crew_moe.domain.expert import Capability
 from crew_moe.domain.usage import Usage
 from crew_moe.errors import CrewMoEError, ExecutionFailed
 from crew_moe.execution.route import Answer, AnswerChunk
-from crew_moe.ports import ChatReply
 from crew_moe.routing.features import estimate_tokens
 
 USABLE_WINDOW: Final = 0.85  # the share of a context window that CrewAI fills before it shortens a conversation

@@ -110,14 +110,16 @@ class CacheSpec:
 class GateSpec:
     """The gating network: `model` is its folder (None: the packaged one, or one trained on the experts' examples).
 
-    Below `min_confidence` the `otherwise` expert serves. `capacity_factor` bounds the share of recent requests that one
-    expert gets (None: no bound); what is over goes to the next one.
+    Below `min_confidence` the `otherwise` expert serves. `capacity_factor` bounds the share of recent requests that
+    one expert gets (None: no bound); what is over goes to the next one. `kept_in` is a folder for gates trained on
+    examples (None: they are trained each time).
     """
 
     model: Path | None = None
     otherwise: str | None = None
     min_confidence: float = 0.0
     capacity_factor: float | None = None
+    kept_in: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

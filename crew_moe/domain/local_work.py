@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from crew_moe.domain.chat import ChatReply, ChatRequest
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.word import Word
 
@@ -84,7 +85,7 @@ class Processed:
     similarity: float = 1.0
     tried: tuple[tuple[str, Trouble], ...] = ()
     profile: Literal["full", "light"] = "full"
-    reply: Any = None
+    reply: ChatReply | None = None
     decision_id: str = ""
 
     @property
@@ -97,7 +98,7 @@ class Asked:
     """One request of the local gate. `expert` None: the gate chooses. `options` are the host's own words.
 
     `tier` decides who waits for whom; `timeout_s` is for all of it, waiting included (None: the plan's).
-    `chat` is the whole chat (ports.ChatRequest) where the text is one of its messages. Under load an answer may be made
+    `chat` is the whole chat where the text is one of its messages. Under load an answer may be made
     by another expert or cheaper than asked, unless it is not `flexible`.
     """
 
@@ -107,8 +108,34 @@ class Asked:
     options: Mapping[str, Any] = field(default_factory=dict)
     tier: Tier = Tier.BASELINE
     timeout_s: float | None = None
-    chat: Any = None
+    chat: ChatRequest | None = None
     flexible: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One text for one hosted expert; `chat` is the whole chat where the text is its last message.
+
+    `gone` tells whether nobody waits for the answer any more: a host may ask it between tokens, and give up
+    (Trouble.CANCELLED) when it does.
+    """
+
+    text: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    max_output_tokens: int | None = None
+    chat: ChatRequest | None = None
+    gone: Callable[[], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a hosted expert made of one text; `reply` where it answered a chat."""
+
+    text: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    finish_reason: str = "stop"
+    reply: ChatReply | None = None
 
 
 class Loaded(Word):

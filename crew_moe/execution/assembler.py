@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from crew_moe.domain.chat import ChatChunk
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.failure import CallFailed, classify_error
@@ -13,7 +14,6 @@ from crew_moe.execution.sse import EventDecoder
 from crew_moe.execution.stops import StopCutter
 from crew_moe.execution.tool_calls import ToolCalls
 from crew_moe.execution.usage import usage_of
-from crew_moe.ports import ChatChunk
 
 DONE: Final = "[DONE]"
 

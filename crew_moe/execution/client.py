@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
 
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.meter import Told
 from crew_moe.domain.outcome import ErrorClass
@@ -21,7 +22,6 @@ from crew_moe.execution.payload import encode, payload
 from crew_moe.execution.rate_headers import limits_told
 from crew_moe.execution.reply import parse_reply
 from crew_moe.execution.wire import Exchange, LoopExchange, Wire
-from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
 from crew_moe.telemetry.passing import passed_on
 
 if TYPE_CHECKING:

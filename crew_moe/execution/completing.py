@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crew_moe.domain.budget import Ceiling, ScopeKind
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.decision import Decision
 from crew_moe.domain.expert import Capability, Tier
 from crew_moe.domain.money import to_nano
@@ -19,7 +20,6 @@ from crew_moe.execution.errand import Errand
 from crew_moe.execution.options import check_messages, checked
 from crew_moe.execution.route import Answer, Route
 from crew_moe.execution.spend import size_of
-from crew_moe.ports import ChatRequest
 
 
 def prepare(

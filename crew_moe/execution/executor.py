@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TypeVar
 
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.outcome import Attempt, ErrorClass
 from crew_moe.domain.policy import Limits
 from crew_moe.domain.registry import Registry
@@ -20,7 +21,7 @@ from crew_moe.execution.run import Ask, Run, Surroundings
 from crew_moe.execution.trail import Wait
 from crew_moe.execution.transports import Transports
 from crew_moe.gating.off_loop import off_loop
-from crew_moe.ports import ChatChunk, ChatReply, ChatRequest, Clock, EventSink, StateStore
+from crew_moe.ports import Clock, EventSink, StateStore
 
 __all__ = ["Answer", "AnswerChunk", "Executor", "Route"]
 

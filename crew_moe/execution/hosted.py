@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.local_work import Asked, LocalRefusal, Processed, Trouble
 from crew_moe.domain.outcome import ErrorClass
@@ -18,7 +19,7 @@ from crew_moe.execution.conversation import text_of
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.loop import LoopThread
 from crew_moe.execution.stops import StopCutter, cut
-from crew_moe.ports import ChatChunk, ChatReply, ChatRequest, LLMClient
+from crew_moe.ports import LLMClient
 
 if TYPE_CHECKING:
     from crew_moe.local_gate.serving import LocalGate

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.errors import InvalidRequest
-from crew_moe.ports import ChatRequest
 
 OPTIONS: Final = tuple(field.name for field in fields(ChatRequest) if field.name != "messages")
 # Each multiplies or raises what a call costs, behind the back of whoever put the money aside.

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.expert import Capability, Expert, Parameter
 from crew_moe.execution.conversation import instruct, normalise
-from crew_moe.ports import ChatRequest
 
 MAX_STOPS: Final = 4
 _NO_USER_AFTER_TOOL: Final = frozenset({"mistral"})  # "Unexpected role 'user' after role 'tool'", code 3230

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.policy import Limits
 from crew_moe.domain.registry import Registry
 from crew_moe.execution.route import Route
 from crew_moe.execution.spend import Size
 from crew_moe.execution.trail import Option, Trail
-from crew_moe.ports import ChatRequest
 
 DEFAULT_TIMEOUT_MS: Final = 120_000.0
 """Of one attempt, when the route names none."""

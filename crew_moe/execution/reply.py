@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from crew_moe.domain.chat import ChatReply
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.failure import CallFailed, classify_error
 from crew_moe.execution.stops import cut
 from crew_moe.execution.usage import usage_of
-from crew_moe.ports import ChatReply
 
 
 def parse_reply(body: bytes, *, stop: Sequence[str] = (), private: Iterable[str] = ()) -> ChatReply:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
 
+from crew_moe.domain.chat import ChatChunk, ChatReply
 from crew_moe.domain.outcome import Attempt
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.errand import NOBODYS, Errand
-from crew_moe.ports import ChatChunk, ChatReply
 
 
 def never() -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Self
 
+from crew_moe.domain.chat import ChatReply, ChatRequest
 from crew_moe.domain.expert import Capability, Expert, Tier
 from crew_moe.domain.money import to_usd
 from crew_moe.domain.outcome import Attempt, ErrorClass
@@ -24,7 +25,7 @@ from crew_moe.execution.plan import least_output, output_cap, planned
 from crew_moe.execution.route import Answer, Route, never
 from crew_moe.execution.spend import estimated_usage, output_bound, size_of, worst_nano
 from crew_moe.execution.trail import REACTIONS, Call, Skip, Stop, StopReason, Wait
-from crew_moe.ports import ChatReply, ChatRequest, Clock, EventSink
+from crew_moe.ports import Clock, EventSink
 
 ESTIMATED: Final = "usage estimated"
 ASK_AGAIN_MS: Final = 200.0  # how soon a call that waits hears of a person's answer, or that nobody wants it any more

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from crew_moe.domain.access import NO_DEMANDS, Demands
+from crew_moe.domain.chat import ChatReply, ChatRequest
 from crew_moe.domain.screening import Concern
-from crew_moe.ports import ChatReply, ChatRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from crew_moe.domain.chat import ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.usage import Usage
-from crew_moe.ports import ChatReply, ChatRequest
 
 BYTES_PER_TOKEN: Final = 4
 IMAGE_TOKENS: Final = 1_000

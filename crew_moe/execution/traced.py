@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert
 from crew_moe.execution.failure import CallFailed
-from crew_moe.ports import ChatChunk, ChatReply, ChatRequest, LLMClient
+from crew_moe.ports import LLMClient
 from crew_moe.telemetry.passing import passing_on
 from crew_moe.telemetry.tracing import CallSpan, Tracing
 

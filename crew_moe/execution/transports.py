@@ -8,13 +8,14 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert, Transport
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.errors import MissingExtra
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.stops import cut
 from crew_moe.local_gate import extractive
-from crew_moe.ports import ChatChunk, ChatReply, ChatRequest, LLMClient
+from crew_moe.ports import LLMClient
 
 
 @runtime_checkable

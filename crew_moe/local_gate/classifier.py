@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from crew_moe.domain.hosting import HostSpec
+from crew_moe.domain.local_work import Made, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts.chunks import Chunk, averaged, chunks
 from crew_moe.local_gate.hosts.embedding import embedded
@@ -17,7 +18,6 @@ from crew_moe.local_gate.hosts.generation import ROWS, Encoded, encoded, tokens_
 from crew_moe.local_gate.hosts.input import merged_options
 from crew_moe.local_gate.hosts.loading import LoadedModel, load
 from crew_moe.local_gate.hosts.seq2seq import SPECIALS, window_of
-from crew_moe.ports import Made, Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

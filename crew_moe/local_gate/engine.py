@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import HostKind, LocalPlan
-from crew_moe.domain.local_work import Asked, LocalRefusal, Processed, Trouble
+from crew_moe.domain.local_work import Asked, LocalRefusal, Processed, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.cache import MAX_BYTES, Lru, text_digest
 from crew_moe.local_gate.checks import complaint_about, unknown
@@ -26,7 +26,7 @@ from crew_moe.local_gate.refusals import failed, late, unavailable, wrong
 from crew_moe.local_gate.relief import is_busy, lighter, relieved
 from crew_moe.local_gate.request import Request
 from crew_moe.local_gate.workers import Workers
-from crew_moe.ports import Clock, Work
+from crew_moe.ports import Clock
 
 LONG: Final = 20_000
 """Characters from which a text is looked at in a thread: the loop goes on meanwhile."""
@@ -128,7 +128,8 @@ class Engine:
         """The request as everything after it sees it, or what is wrong with it."""
         began = self._clock.monotonic()
         look = partial(self._look, asked)
-        is_short = not isinstance(asked.text, str) or len(asked.text) < LONG
+        text: object = asked.text  # maybe no string, where nobody checks types; the look says so
+        is_short = not isinstance(text, str) or len(text) < LONG
         looked = look() if is_short else await asyncio.wrap_future(self.workers.result(look))
         if isinstance(looked, LocalRefusal):
             return looked

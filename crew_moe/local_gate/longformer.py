@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from crew_moe.domain.hosting import HostSpec
-from crew_moe.domain.local_work import Trouble
+from crew_moe.domain.local_work import Made, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.demo.manifest import DemoManifest
 from crew_moe.local_gate.hosts.chunks import Chunk, chunks
@@ -20,7 +20,6 @@ from crew_moe.local_gate.hosts.embedding import embedded
 from crew_moe.local_gate.hosts.generation import Encoded, tokens_of
 from crew_moe.local_gate.hosts.loading import LoadedModel, config_of, load, manifest_of
 from crew_moe.local_gate.hosts.seq2seq import SPECIALS, Seq2Seq, window_of
-from crew_moe.ports import Made, Work
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crew_moe.domain.hosting import HostSpec
-from crew_moe.domain.local_work import HostHealth, Loaded, Trouble
+from crew_moe.domain.local_work import HostHealth, Loaded, Made, Trouble, Work
 from crew_moe.errors import HostFailed, closest
 from crew_moe.local_gate.extractive.tokens import cut_to_tokens, estimate_tokens
 from crew_moe.local_gate.hosts.failures import give_memory_back, guarded
 from crew_moe.local_gate.hosts.input import complaint_of, each_with, merged_options
 from crew_moe.local_gate.hosts.weights import version
-from crew_moe.ports import Host, Made, Work
+from crew_moe.ports import Host
 
 GROUP: Final = "crew_moe.hosts"
 PROCESS: Final = ("process", "process_with_checkpointing")

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from crew_moe.domain.local_work import Asked, HostHealth, Loaded, LocalHealth, LocalTask, Processed
+from crew_moe.domain.local_work import Asked, HostHealth, Loaded, LocalHealth, LocalTask, Made, Processed, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.ray_replicas import LOAD_S, Replicas, Told, as_failure
-from crew_moe.ports import Made, Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

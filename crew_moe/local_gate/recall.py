@@ -7,13 +7,12 @@ from functools import partial
 from typing import Final
 
 from crew_moe.domain.hosting import CacheSpec
-from crew_moe.domain.local_work import LocalRefusal, LocalTask, Trouble
+from crew_moe.domain.local_work import LocalRefusal, LocalTask, Trouble, Work
 from crew_moe.local_gate.cache import Memory, Question, is_repeatable, question
 from crew_moe.local_gate.flights import Flights
 from crew_moe.local_gate.lane import Answer, Job, Lane
 from crew_moe.local_gate.nearness import Nearness, Vector
 from crew_moe.local_gate.request import Request
-from crew_moe.ports import Work
 
 AGAIN: Final = frozenset({Trouble.TIMEOUT, Trouble.OVERLOADED})
 """What concerns the time of whoever asked first, and not that of those who asked the same."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from crew_moe.ports import Work
+from crew_moe.domain.local_work import Work
 
 BUSY: Final = 0.25
 """An expert is busy when a call would wait for longer than this share of its time."""

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from crew_moe.domain.chat import ChatReply
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.usage import Usage
 from crew_moe.local_gate.extractive import LABEL
-from crew_moe.ports import ChatReply
 
 FINGERPRINT: Final = f"simulated; {LABEL}"
 STREAM_PIECES: Final = 20

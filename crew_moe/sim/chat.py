@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from crew_moe.domain.chat import ChatReply
 from crew_moe.domain.expert import Capability, Expert, Parameter
 from crew_moe.domain.usage import Usage
 from crew_moe.local_gate.extractive import call_tokens, estimate_tokens, input_tokens
 from crew_moe.local_gate.extractive import reply as extract
-from crew_moe.ports import ChatReply
 from crew_moe.sim.switchboard import Queued
 
 Body = Mapping[str, Any]

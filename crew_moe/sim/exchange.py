@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import unquote
 
+from crew_moe.domain.chat import ChatReply
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.registry import Registry
 from crew_moe.errors import closest
-from crew_moe.ports import ChatReply, Clock
+from crew_moe.ports import Clock
 from crew_moe.sim import bodies, chat
 from crew_moe.sim.answer import Answer, plain, reset, retry_headers, streamed, struck
 from crew_moe.sim.chat import Body, Refusal

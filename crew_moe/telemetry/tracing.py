@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from crew_moe.domain.chat import ChatReply, ChatRequest
 from crew_moe.domain.decision import Decision
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.happening import BatchDecided, Decided, Happening, Noted
 from crew_moe.errors import MissingExtra
-from crew_moe.ports import ChatReply, ChatRequest
 from crew_moe.settings import Traces, traces_wanted
 
 if TYPE_CHECKING:

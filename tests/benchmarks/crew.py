@@ -10,9 +10,9 @@ from statistics import median
 from typing import Any, Final
 
 from crew_moe import Router
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert, Transport
 from crew_moe.domain.usage import Usage
-from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.material import router_of, text_of
 from tests.benchmarks.measure import Timing, cpu_s, in_turns, sample_ns, timing

@@ -1,7 +1,7 @@
 """The local gate, measured: `python -m tests.benchmarks.local [--quick] [--json] [--check] [--only NAME ...]`.
 
-Figures with a target say ok or MISS. The exit code is 0 whatever they say, unless `--check` is given. Those of the layer
-over all cores mean nothing while other processes keep them busy.
+Figures with a target say ok or MISS. The exit code is 0 whatever they say, unless `--check` is given. Those of the
+layer over all cores mean nothing while other processes keep them busy.
 """
 
 from __future__ import annotations

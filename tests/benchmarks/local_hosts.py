@@ -17,9 +17,10 @@ from typing import Any, Final
 import numpy as np
 
 from crew_moe.domain.hosting import HostKind, HostSpec, Quantisation
+from crew_moe.domain.local_work import Work
 from crew_moe.local_gate.hosts import open_host
 from crew_moe.local_gate.trial import WORDS, prose
-from crew_moe.ports import Host, Work
+from crew_moe.ports import Host
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.measure import Timing, in_turns
 

@@ -7,9 +7,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from crew_moe.domain.local_work import Loaded, Trouble
+from crew_moe.domain.local_work import Loaded, Made, Trouble, Work
 from crew_moe.errors import HostFailed
-from crew_moe.ports import Host, Made, Work
+from crew_moe.ports import Host
 from tests.contracts.hosted import MOST_CHARS, Opened, experts_folder, host, opened
 from tests.local_gate.hosts.weights_folders import tiny
 

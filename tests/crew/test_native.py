@@ -17,12 +17,12 @@ from crewai.llms.providers.openai.completion import OpenAICompletion
 from crew_moe.crew import attach, report
 from crew_moe.crew.native import NativeClient
 from crew_moe.crew.native_failure import failure_of
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.expert import Expert, Transport
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.failure import CallFailed
-from crew_moe.ports import ChatRequest
 from crew_moe.router import Router
 from crew_moe.sim import Simulation, simulate
 from tests.crew.playing import run, tokens

@@ -17,10 +17,10 @@ import pytest
 from crewai import Agent, Crew
 
 from crew_moe.crew import RoutedLLM, attach, report
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert, Transport
 from crew_moe.domain.usage import Usage
 from crew_moe.errors import CrewMoEError
-from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
 from crew_moe.router import Router
 from crew_moe.sim import Simulation
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from crew_moe.clock import ManualClock
 from crew_moe.domain.budget import BudgetPolicy, Ceiling
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.expert import Capability, Expert, Parameter, Status, Tier, Transport
 from crew_moe.domain.money import to_nano
 from crew_moe.domain.outcome import Attempt, ErrorClass
@@ -28,7 +29,6 @@ from crew_moe.gating.approval import Desk
 from crew_moe.gating.consequence import OnHoldTimeout
 from crew_moe.gating.gate import Check, Gate, Metered
 from crew_moe.gating.gatekeeper import Gatekeeper
-from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
 from crew_moe.state.memory.approvals import MemoryApprovals
 from crew_moe.state.memory.ledger import MemoryLedger
 from crew_moe.state.memory.log import MemoryLog

@@ -8,12 +8,12 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crew_moe.domain.chat import ChatReply
 from crew_moe.domain.money import to_nano
 from crew_moe.domain.price import Details, PriceList, Rates, Step, Tariff
 from crew_moe.domain.usage import Usage
 from crew_moe.errors import ExecutionFailed
 from crew_moe.execution.spend import size_of
-from crew_moe.ports import ChatReply
 from tests.execution.given import CHAT, EXPERT, TASK, Player, Stage, route, stage
 
 USD = st.decimals(0, 50, places=3)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from crew_moe.domain.chat import ChatReply
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.errors import ExecutionFailed
 from crew_moe.execution.route import Route
 from crew_moe.execution.trail import StopReason
-from crew_moe.ports import ChatReply
 from tests.execution.given import CHAT, Stage, failure, reply, route, stage, trace
 
 LIMITED = failure(ErrorClass.RATE_LIMIT, retry_after_ms=2_000.0)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from crew_moe.domain.chat import ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert
 from crew_moe.execution.route import Answer
-from crew_moe.ports import ChatReply, ChatRequest
 from tests.execution.given import CHAT, Player, Stage, route, stage
 
 PATIENCE_S = 10.0

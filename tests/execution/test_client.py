@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.meter import Told
 from crew_moe.domain.outcome import ErrorClass
@@ -20,7 +21,6 @@ from crew_moe.domain.usage import Usage
 from crew_moe.execution.client import OpenAIClient
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.wire import Exchange
-from crew_moe.ports import ChatChunk, ChatReply, ChatRequest
 from tests.execution.given import CHAT, EXPERT
 from tests.execution.raw import End, Play, RawServer, answer, chunked, raw
 

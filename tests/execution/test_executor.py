@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crew_moe.domain.chat import ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert, Transport
 from crew_moe.domain.money import to_nano
 from crew_moe.domain.outcome import ErrorClass
@@ -23,7 +24,6 @@ from crew_moe.execution.executor import Answer, Route
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.spend import size_of
 from crew_moe.execution.trail import REACTIONS, Blame, StopReason, Then
-from crew_moe.ports import ChatReply, ChatRequest
 from crew_moe.state.breaker import expert_key, provider_key
 from tests.execution.given import CHAT, EXPERTS, NOW, Played, Player, Stage, expert, failure, reply, route, stage, trace
 

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import pytest
 
+from crew_moe.domain.chat import ChatChunk, ChatReply, ChatRequest
 from crew_moe.domain.expert import Expert, Transport
-from crew_moe.domain.local_work import Trouble
+from crew_moe.domain.local_work import Made, Trouble, Work
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.errors import ConfigError, HostFailed
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.hosted import HostedClient
-from crew_moe.ports import ChatChunk, ChatReply, ChatRequest, Made, Work
 from tests.execution.given import Player, expert
 from tests.local_gate.engine_hosts import Held, Upper, opened
 from tests.waiting import until

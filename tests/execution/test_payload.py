@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.expert import Capability, Parameter
 from crew_moe.execution.payload import encode, payload
-from crew_moe.ports import ChatRequest
 from tests.execution.given import ALL, CHAT, EXPERT
 
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "city", "schema": {"required": ["city"]}}}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from crew_moe.clock import SystemClock
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.expert import Transport
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.usage import Usage
@@ -19,7 +20,6 @@ from crew_moe.errors import ExecutionFailed
 from crew_moe.execution.client import OpenAIClient
 from crew_moe.execution.executor import Executor
 from crew_moe.execution.transports import Transports
-from crew_moe.ports import ChatRequest
 from crew_moe.sim import Simulation, simulate
 from crew_moe.state.memory.store import MemoryStore
 from crew_moe.telemetry.events import Recorder

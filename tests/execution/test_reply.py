@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crew_moe.domain.chat import ChatReply
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.reply import parse_reply
-from crew_moe.ports import ChatReply
 from tests.execution.test_failure import JSON
 
 USAGE = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}

@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import pytest
 
+from crew_moe.domain.chat import ChatReply, ChatRequest
 from crew_moe.domain.price import Details, PriceList
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.plan import output_cap, wanted_output
 from crew_moe.execution.spend import MAX_IMAGE_TOKENS, Size, estimated_usage, size_of, worst_nano
-from crew_moe.ports import ChatReply, ChatRequest
 from tests.execution.given import CHAT, EXPERT, LIMITS, route
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from crew_moe.domain.chat import ChatChunk, ChatRequest
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.errors import ExecutionFailed
 from crew_moe.execution.executor import AnswerChunk
 from crew_moe.execution.trail import StopReason
-from crew_moe.ports import ChatChunk, ChatRequest
 from crew_moe.state.breaker import expert_key
 from tests.execution.given import CHAT, NOW, Player, Stage, failure, reply, route, stage, trace
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from crew_moe.domain.chat import ChatChunk, ChatRequest
 from crew_moe.domain.expert import Transport
 from crew_moe.domain.outcome import ErrorClass
 from crew_moe.errors import MissingExtra
 from crew_moe.execution.failure import CallFailed
 from crew_moe.execution.transports import Transports
-from crew_moe.ports import ChatChunk, ChatRequest
 from tests.execution.given import CHAT, EXPERT, Player, expert, reply
 
 LOCAL = expert("local/extractive", "local", transport=Transport.EXTRACTIVE)

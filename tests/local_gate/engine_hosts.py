@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crew_moe.domain.hosting import BatchSpec, CacheSpec, HostKind, HostSpec, LocalPlan
-from crew_moe.domain.local_work import HostHealth, Loaded, LocalRefusal, Processed, Trouble
+from crew_moe.domain.local_work import HostHealth, Loaded, LocalRefusal, Made, Processed, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.features import TextFeatures, features
 from crew_moe.local_gate.gate.choice import GateChoice
 from crew_moe.local_gate.gate.diagnostics import GateDiagnostics, diagnose
 from crew_moe.local_gate.serving import LocalGate
-from crew_moe.ports import Host, Made, Work
+from crew_moe.ports import Host
 
 PATIENCE_S = 30.0
 

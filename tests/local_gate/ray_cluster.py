@@ -16,8 +16,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from crew_moe.domain.hosting import HostSpec
+from crew_moe.domain.local_work import Made, Work
 from crew_moe.errors import HostFailed
-from crew_moe.ports import Made, Work
 from tests.local_gate.engine_hosts import Upper
 from tests.local_gate.ray_notes import HEAD, SECOND
 

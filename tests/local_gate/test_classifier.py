@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from crew_moe.domain.hosting import HostKind, HostSpec
+from crew_moe.domain.local_work import Made, Work
 from crew_moe.errors import HostFailed
-from crew_moe.ports import Made, Work
 from tests.local_gate.hosts.weights_folders import Tiny, tiny
 
 __all__ = ["tiny"]  # a fixture

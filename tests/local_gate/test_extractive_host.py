@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.hosting import HostKind, HostSpec
-from crew_moe.domain.local_work import Loaded, Trouble
+from crew_moe.domain.local_work import Loaded, Made, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts import open_host
-from crew_moe.ports import ChatRequest, Host, Made, Work
+from crew_moe.ports import Host
 
 
 @pytest.fixture

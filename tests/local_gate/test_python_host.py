@@ -11,10 +11,10 @@ from textwrap import dedent
 import pytest
 
 from crew_moe.domain.hosting import HostKind, HostSpec
-from crew_moe.domain.local_work import Loaded, Trouble
+from crew_moe.domain.local_work import Loaded, Made, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts import open_host
-from crew_moe.ports import Host, Made, Work
+from crew_moe.ports import Host
 
 SECRET = "zanzibar"
 Write = Callable[..., Host]

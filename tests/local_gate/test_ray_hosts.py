@@ -14,14 +14,24 @@ pytest.importorskip("ray", reason="ray is not installed")
 from ray import serve
 from ray.exceptions import ActorDiedError
 
-from crew_moe.domain.local_work import Asked, HostHealth, Loaded, LocalHealth, LocalRefusal, Processed, Trouble
+from crew_moe.domain.local_work import (
+    Asked,
+    HostHealth,
+    Loaded,
+    LocalHealth,
+    LocalRefusal,
+    Made,
+    Processed,
+    Trouble,
+    Work,
+)
 from crew_moe.errors import HostFailed, StateError
 from crew_moe.local_gate.hosts import HostPool
 from crew_moe.local_gate.ray_hosts import RayPool
 from crew_moe.local_gate.ray_options import RayOptions
 from crew_moe.local_gate.ray_replicas import Replicas, Told
 from crew_moe.local_gate.ray_serving import on_ray
-from crew_moe.ports import Host, Made, Work
+from crew_moe.ports import Host
 from tests.local_gate.engine_hosts import plan
 
 LOST = ActorDiedError()

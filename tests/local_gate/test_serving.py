@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import HostKind, HostSpec, LocalPlan
 from crew_moe.domain.local_work import Asked, Loaded, LocalRefusal, LocalTask, Trouble
 from crew_moe.local_gate.serving import LocalGate
-from crew_moe.ports import ChatRequest
 from crew_moe.state.memory.log import MemoryLog
 from tests.local_gate.engine_hosts import (
     Events,

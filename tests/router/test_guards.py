@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 
 from crew_moe import ExecutionFailed, Router
 from crew_moe.clock import SystemClock
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.principal import Principal
 from crew_moe.execution.screened import Screened
 from crew_moe.guards import opening_of
-from crew_moe.ports import ChatRequest
 from crew_moe.sim import Simulation, simulate
 from tests.redis_server import RedisServer
 from tests.router.ruled import answered, asked, events, failed, ruled

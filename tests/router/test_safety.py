@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 
 from crew_moe import Completion, Infeasible, Router
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.screening import Finding
-from crew_moe.ports import ChatRequest
 from crew_moe.screening.injection import InjectionDetector
 from crew_moe.screening.pii.detector import PiiDetector
 from crew_moe.screening.toxicity import ToxicityDetector

@@ -13,11 +13,11 @@ from typing import Any, Final, cast
 import pytest
 
 from crew_moe import Completion, ExecutionFailed, Infeasible, Router, RoutingRequest
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.outcome import Piece
 from crew_moe.errors import InvalidRequest
 from crew_moe.execution.screened import Screened
 from crew_moe.execution.trail import StopReason
-from crew_moe.ports import ChatRequest
 from crew_moe.safety import Safety
 from crew_moe.sim import Simulation, simulate
 from tests.execution.raw import End, Play, RawServer, chunked

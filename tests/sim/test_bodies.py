@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from crew_moe.domain.chat import ChatReply
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.usage import Usage
 from crew_moe.execution.usage import counted
-from crew_moe.ports import ChatReply
 from crew_moe.sim import bodies
 
 AT = datetime(2026, 3, 12, 6, 0, tzinfo=UTC)

@@ -23,8 +23,11 @@ OPTIONAL = {
 }  # fmt: skip
 NEEDS_AN_EXTRA = (
     "crew_moe.crew.", "crew_moe.execution.line.", "crew_moe.execution.lines.", "crew_moe.gating.discord.",
+    "crew_moe.local_gate.byt5.", "crew_moe.local_gate.classifier.", "crew_moe.local_gate.codet5.",
     "crew_moe.local_gate.demo.byt5.", "crew_moe.local_gate.demo.longformer.", "crew_moe.local_gate.demo.neighbours.",
-    "crew_moe.local_gate.demo.train.", "crew_moe.local_gate.demo.training.", "crew_moe.local_gate.layer.",
+    "crew_moe.local_gate.demo.train.", "crew_moe.local_gate.demo.training.", "crew_moe.local_gate.hosts.device.",
+    "crew_moe.local_gate.hosts.embedding.", "crew_moe.local_gate.hosts.generation.", "crew_moe.local_gate.hosts.loading.",
+    "crew_moe.local_gate.layer.", "crew_moe.local_gate.longformer.",
     "crew_moe.local_gate.ray_hosts.", "crew_moe.local_gate.ray_replicas.", "crew_moe.local_gate.ray_serving.",
     "crew_moe.service.", "mcp_server.",
 )  # fmt: skip

@@ -35,7 +35,6 @@ def route(
     """
     from crew_moe.catalog.local import load_local
     from crew_moe.local_gate.gate.gate import Gate
-    from crew_moe.settings import read_settings
 
     if (text is None) == (file is None):
         raise InvalidInput("give one of them", where="TEXT or --file")
@@ -43,7 +42,7 @@ def route(
     if not given.strip():
         raise InvalidInput("there is no text in it", where=file or "TEXT")
     plan = load_local(config_folder(config))
-    gate = Gate.open(plan.gate, plan.hosts, kept_in=read_settings().models / "gates")
+    gate = Gate.open(plan.gate, plan.hosts)
     among = [name for name, host in plan.hosts.items() if len(given) <= host.max_input_chars]
     if not among:
         raise InvalidInput(f"{len(given):,} characters are more than any hosted expert takes", where=file or "TEXT")

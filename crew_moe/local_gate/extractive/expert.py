@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from crew_moe.domain.chat import ChatReply
 from crew_moe.domain.usage import Usage
 from crew_moe.local_gate.extractive.answers import KEY_POINTS, answer, summary
 from crew_moe.local_gate.extractive.conversation import Conversation, read
@@ -14,7 +15,6 @@ from crew_moe.local_gate.extractive.schema import MISSING, fill
 from crew_moe.local_gate.extractive.supply import Supply
 from crew_moe.local_gate.extractive.tokens import call_tokens, cut_to_tokens, estimate_tokens, input_tokens
 from crew_moe.local_gate.extractive.tools import ToolCall, as_action, choose_call, without_unknown
-from crew_moe.ports import ChatReply
 
 LABEL: Final = "offline extractive, not an LLM"
 MODEL: Final = "extractive"

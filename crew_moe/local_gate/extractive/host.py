@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from crew_moe.domain.hosting import HostSpec
-from crew_moe.domain.local_work import HostHealth, Loaded, Trouble
+from crew_moe.domain.local_work import HostHealth, Loaded, Made, Trouble, Work
 from crew_moe.errors import HostFailed, MissingExtra
 from crew_moe.local_gate.extractive.answers import summary
 from crew_moe.local_gate.extractive.expert import reply
@@ -22,7 +22,6 @@ from crew_moe.local_gate.extractive.tokens import cut_to_tokens, estimate_tokens
 from crew_moe.local_gate.hosts.failures import guarded
 from crew_moe.local_gate.hosts.input import complaint_of, each_with, merged_options
 from crew_moe.local_gate.hosts.weights import version
-from crew_moe.ports import Made, Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -58,11 +58,9 @@ class Gate:
         spec: GateSpec,
         hosts: Mapping[str, HostSpec],
         *,
-        kept_in: Path | None = None,
         languages: LanguageDetector | None = None,
     ) -> Gate:
-        """The gate of a plan. `kept_in` is a folder for gates that were trained on examples; None: they are trained
-        each time. `languages` tells the language of longer texts, for a gate that learns from examples.
+        """The gate of a plan. `languages` tells the language of longer texts, for a gate that learns from examples.
 
         Raises ConfigError for a model that can't be read, and for one that does not know an expert that has examples.
         """
@@ -70,7 +68,7 @@ class Gate:
             file = GateFile.load(spec.model)
             _check_known(file, hosts, spec.model)
         elif any(host.examples for host in hosts.values()):
-            file = _with_examples(hosts, kept_in, languages)
+            file = _with_examples(hosts, spec.kept_in, languages)
         else:
             file = packaged()
         return cls(file, hosts, spec, languages=languages)

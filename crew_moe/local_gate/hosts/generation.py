@@ -15,10 +15,9 @@ import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
-from crew_moe.domain.local_work import Trouble
+from crew_moe.domain.local_work import Made, Trouble
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts.loading import LoadedModel
-from crew_moe.ports import Made
 
 ROWS: Final = 16
 """Texts that go through the model at once; more of them take turns."""

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crew_moe.domain.hosting import HostSpec
-from crew_moe.domain.local_work import Trouble
+from crew_moe.domain.local_work import Made, Trouble, Work
 from crew_moe.errors import HostFailed, closest
-from crew_moe.ports import Made, Work
 
 
 def complaint_of(spec: HostSpec, text: str) -> HostFailed | None:

@@ -8,14 +8,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from crew_moe.domain.hosting import HostSpec
-from crew_moe.domain.local_work import Trouble
+from crew_moe.domain.local_work import Made, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts.chunks import Chunk, chunks, joined
 from crew_moe.local_gate.hosts.embedding import embedded
 from crew_moe.local_gate.hosts.generation import Encoded, Row, generate, stream, tokens_of
 from crew_moe.local_gate.hosts.input import merged_options
 from crew_moe.local_gate.hosts.loading import LoadedModel
-from crew_moe.ports import Made, Work
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,12 +8,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Protocol
 
 from crew_moe.domain.hosting import HostKind, HostSpec
-from crew_moe.domain.local_work import HostHealth, Loaded, Trouble
+from crew_moe.domain.local_work import HostHealth, Loaded, Made, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts.failures import LIBRARIES, give_memory_back, guarded, missing_extra
 from crew_moe.local_gate.hosts.input import complaint_of, each_with
 from crew_moe.local_gate.hosts.weights import source, version
-from crew_moe.ports import Made, Work
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from crew_moe.domain.local_work import Trouble
+from crew_moe.domain.chat import ChatReply, ChatRequest
+from crew_moe.domain.local_work import Made, Trouble, Work
 from crew_moe.domain.usage import Usage
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.remote.server import read_json
-from crew_moe.ports import ChatReply, ChatRequest, Made, Work
 
 _DONE: Final = "[DONE]"
 

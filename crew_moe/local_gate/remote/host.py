@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from crew_moe.domain.local_work import HostHealth, Loaded, Trouble
+from crew_moe.domain.local_work import HostHealth, Loaded, Made, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts.input import complaint_of, each_with, merged_options
 from crew_moe.local_gate.remote.apis import APIS, CHAT, Listed
 from crew_moe.local_gate.remote.chat import chat_body, made, text_pieces
 from crew_moe.local_gate.remote.server import Server, read_json
 from crew_moe.local_gate.remote.survey import Survey, pick, state, survey, waiting
-from crew_moe.ports import Made, Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -126,24 +126,24 @@ def test_known_expert_learns_by_examples_too() -> None:
 def test_trained_gate_is_kept_found_again_and_made_anew_where_it_was_cut_short(tmp_path: Path) -> None:
     plan = hosts(poet=POEMS[:3])
 
-    first = Gate.open(GateSpec(), plan, kept_in=tmp_path)
+    first = Gate.open(GateSpec(kept_in=tmp_path), plan)
     (folder,) = tmp_path.iterdir()
     stamp = (folder / "gate.npz").stat().st_mtime_ns
-    second = Gate.open(GateSpec(), plan, kept_in=tmp_path)
+    second = Gate.open(GateSpec(kept_in=tmp_path), plan)
 
     assert first.version == second.version != packaged().version
     assert (folder / "gate.npz").stat().st_mtime_ns == stamp
     assert first.file.provenance["examples"] == {"poet": 3}
 
     (folder / "gate.npz").write_bytes(b"half")  # as if the writer had been killed
-    assert Gate.open(GateSpec(), plan, kept_in=tmp_path).version == first.version
+    assert Gate.open(GateSpec(kept_in=tmp_path), plan).version == first.version
 
 
 @pytest.mark.usefixtures("quickly")
 def test_gate_opens_where_nothing_can_be_kept(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    gate = Gate.open(GateSpec(), hosts(poet=POEMS[:3]), kept_in=tmp_path / "file")
+    gate = Gate.open(GateSpec(kept_in=tmp_path / "file"), hosts(poet=POEMS[:3]))
 
     assert "poet" in gate.experts
 

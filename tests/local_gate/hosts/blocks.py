@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from crew_moe.clock import ManualClock
 from crew_moe.domain.hosting import HostKind, HostSpec
-from crew_moe.domain.local_work import HostHealth, Loaded, Trouble
+from crew_moe.domain.local_work import HostHealth, Loaded, Made, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts import HostPool
-from crew_moe.ports import Made, Work
 from tests.state.given import NOW
 
 MIB: Final = 2**20

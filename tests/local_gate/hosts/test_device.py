@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from crew_moe.domain.hosting import HostKind, HostSpec, Quantisation
-from crew_moe.domain.local_work import Trouble
+from crew_moe.domain.local_work import Made, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts import open_host
-from crew_moe.ports import Host, Made, Work
+from crew_moe.ports import Host
 from tests.local_gate.hosts.weights_folders import Tiny, tiny
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

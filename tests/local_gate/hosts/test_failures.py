@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from crew_moe.domain.hosting import HostKind, HostSpec
-from crew_moe.domain.local_work import Trouble
+from crew_moe.domain.local_work import Made, Trouble, Work
 from crew_moe.errors import HostFailed, MissingExtra
 from crew_moe.local_gate.hosts import open_host
 from crew_moe.local_gate.hosts.failures import guarded
 from crew_moe.local_gate.hosts.weights_host import WeightsHost
-from crew_moe.ports import Made, Work
 from tests.local_gate.hosts.weights_folders import Tiny, tiny
 
 __all__ = ["tiny"]  # a fixture

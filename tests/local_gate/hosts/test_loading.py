@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from crew_moe.domain.hosting import HostKind, HostSpec
-from crew_moe.domain.local_work import Loaded, Trouble
+from crew_moe.domain.local_work import Loaded, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts import open_host, weights
-from crew_moe.ports import Host, Work
+from crew_moe.ports import Host
 from tests.local_gate.hosts.weights_folders import Tiny, tiny
 
 __all__ = ["tiny"]  # a fixture

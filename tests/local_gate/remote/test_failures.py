@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.hosting import HostKind, HostSpec
-from crew_moe.domain.local_work import Trouble
+from crew_moe.domain.local_work import Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.remote import open_remote
-from crew_moe.ports import ChatRequest, Work
 from tests import waiting
 from tests.local_gate.remote.servers import MAX_CHARS, Played, playing
 from tests.local_gate.remote.test_host import CHAT, KINDS, TOOL, failure, one, opened

@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.hosting import HostKind, HostSpec
-from crew_moe.domain.local_work import Trouble
+from crew_moe.domain.local_work import Made, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.remote import open_remote
 from crew_moe.local_gate.remote.server import MAX_BODY
-from crew_moe.ports import ChatRequest, Host, Made, Work
+from crew_moe.ports import Host
 from tests.local_gate.remote.servers import MAX_CHARS, ROUTES, Played, playing
 
 KINDS = sorted(ROUTES)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import openai
 import pytest
 
-from crew_moe.ports import Work
+from crew_moe.domain.local_work import Work
 from crew_moe.service.openai_api.notes import NOTICE
 from crew_moe.sim import Simulation, simulate
 from tests.catalog.writing import folder

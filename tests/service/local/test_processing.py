@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from crew_moe.clock import ManualClock
-from crew_moe.ports import Work
+from crew_moe.domain.local_work import Work
 from crew_moe.service.local.jobs import KEPT_S
 from tests.local_gate.engine_hosts import PATIENCE_S, Held, Upper
 from tests.service.local.serving import Local, engine_of, serving
