@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from crew_moe.domain.hosting import LocalPlan
-    from crew_moe.local_gate.lane import Pool
+    from crew_moe.local_gate.engine.lane import Pool
     from crew_moe.ports import Host
 
 LOOK_S: Final = 5.0

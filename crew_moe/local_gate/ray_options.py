@@ -12,7 +12,7 @@ from crew_moe.settings import keep_ray_home
 
 if TYPE_CHECKING:
     from crew_moe.domain.hosting import LocalPlan
-    from crew_moe.local_gate.lane import Pool
+    from crew_moe.local_gate.engine.lane import Pool
 
 MOST: Final = 1000
 

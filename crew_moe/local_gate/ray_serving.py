@@ -22,9 +22,9 @@ from typing import Any, Final
 from crew_moe.domain.hosting import CacheSpec, GateSpec, LocalPlan
 from crew_moe.domain.local_work import Asked, LocalHealth, LocalRefusal, Processed
 from crew_moe.errors import HostFailed, MissingExtra, StateError
+from crew_moe.local_gate.engine.refusals import failed
 from crew_moe.local_gate.hosts import HostPool
 from crew_moe.local_gate.ray_options import RayOptions
-from crew_moe.local_gate.refusals import failed
 from crew_moe.local_gate.serving import MIB, LocalGate
 
 try:

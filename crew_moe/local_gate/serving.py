@@ -17,16 +17,16 @@ from typing import Any, Final, TypeVar
 from crew_moe.clock import SystemClock
 from crew_moe.domain.hosting import LocalPlan
 from crew_moe.domain.local_work import Asked, Loaded, LocalHealth, LocalRefusal, Processed
-from crew_moe.local_gate.engine import Chooser, Engine
+from crew_moe.local_gate.engine.engine import Chooser, Engine
+from crew_moe.local_gate.engine.lane import Pool
+from crew_moe.local_gate.engine.loop_thread import LoopThread
+from crew_moe.local_gate.engine.notes import Notes
+from crew_moe.local_gate.engine.pipe import Pipe
+from crew_moe.local_gate.engine.refusals import unavailable
 from crew_moe.local_gate.gate.choice import GateChoice
 from crew_moe.local_gate.gate.gate import Gate, packaged
 from crew_moe.local_gate.hosts.opening import open_host
 from crew_moe.local_gate.hosts.pool import HostPool
-from crew_moe.local_gate.lane import Pool
-from crew_moe.local_gate.loop_thread import LoopThread
-from crew_moe.local_gate.notes import Notes
-from crew_moe.local_gate.pipe import Pipe
-from crew_moe.local_gate.refusals import unavailable
 from crew_moe.ports import Clock, DecisionLog, EventSink, Host, LanguageDetector
 
 T = TypeVar("T")

@@ -19,9 +19,9 @@ from crew_moe.clock import SystemClock
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import BatchSpec, CacheSpec, HostKind, HostSpec, LocalPlan
 from crew_moe.domain.local_work import Asked, Processed
-from crew_moe.local_gate.batching import Batcher, Member
+from crew_moe.local_gate.engine.batching import Batcher, Member
+from crew_moe.local_gate.engine.workers import Workers
 from crew_moe.local_gate.serving import LocalGate
-from crew_moe.local_gate.workers import Workers
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.measure import quantile
 

@@ -11,8 +11,8 @@ from crew_moe.catalog.local import FILE, load_local
 from crew_moe.domain.hosting import LocalPlan
 from crew_moe.domain.registry import Registry
 from crew_moe.errors import ConfigError, InvalidInput
+from crew_moe.local_gate.engine.lane import Pool
 from crew_moe.local_gate.gate.gate import Gate
-from crew_moe.local_gate.lane import Pool
 from crew_moe.local_gate.ray_options import RayOptions, spread
 from crew_moe.local_gate.serving import LocalGate
 from crew_moe.router import Router

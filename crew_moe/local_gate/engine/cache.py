@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 from crew_moe.domain.digest import digest
 from crew_moe.domain.hosting import HostKind
 from crew_moe.domain.local_work import LocalTask, Work
-from crew_moe.local_gate.lane import Answer
+from crew_moe.local_gate.engine.lane import Answer
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -7,9 +7,9 @@ from typing import Final
 
 from crew_moe.domain.hosting import HostSpec
 from crew_moe.domain.local_work import Asked, LocalTask, Work
+from crew_moe.local_gate.engine.lane import STREAM
+from crew_moe.local_gate.engine.pipe import Pipe
 from crew_moe.local_gate.features import TextFeatures
-from crew_moe.local_gate.lane import STREAM
-from crew_moe.local_gate.pipe import Pipe
 
 BYTES_PER_TOKEN: Final = 4
 """A guess for all languages and models: it bounds batches, and nothing is cut by it."""

@@ -9,7 +9,7 @@ from typing import Final
 from crew_moe.domain.hosting import HostSpec
 from crew_moe.domain.local_work import Asked, LocalRefusal, Trouble
 from crew_moe.errors import closest
-from crew_moe.local_gate.refusals import unavailable, wrong
+from crew_moe.local_gate.engine.refusals import unavailable, wrong
 
 SHORTER: Final = ("break the text into smaller parts",)
 

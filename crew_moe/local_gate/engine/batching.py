@@ -19,11 +19,11 @@ from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import BatchSpec
 from crew_moe.domain.local_work import LocalRefusal, Trouble
 from crew_moe.errors import HostFailed
-from crew_moe.local_gate.isolation import isolated
-from crew_moe.local_gate.pace import Pace
-from crew_moe.local_gate.queueing import Batch, Line, Place
-from crew_moe.local_gate.refusals import failed, late, overloaded, unavailable
-from crew_moe.local_gate.workers import Workers
+from crew_moe.local_gate.engine.isolation import isolated
+from crew_moe.local_gate.engine.pace import Pace
+from crew_moe.local_gate.engine.queueing import Batch, Line, Place
+from crew_moe.local_gate.engine.refusals import failed, late, overloaded, unavailable
+from crew_moe.local_gate.engine.workers import Workers
 from crew_moe.ports import Clock
 
 H = TypeVar("H")

@@ -7,7 +7,7 @@ from concurrent.futures import wait
 
 import pytest
 
-from crew_moe.local_gate.workers import Workers
+from crew_moe.local_gate.engine.workers import Workers
 
 
 def test_free_thread_is_used_again() -> None:

@@ -18,8 +18,8 @@ from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import BatchSpec
 from crew_moe.domain.local_work import LocalRefusal, Trouble
 from crew_moe.errors import HostFailed
-from crew_moe.local_gate.batching import Batcher, Member
-from crew_moe.local_gate.workers import Workers
+from crew_moe.local_gate.engine.batching import Batcher, Member
+from crew_moe.local_gate.engine.workers import Workers
 from tests.local_gate.engine_hosts import Held
 
 NEVER = 1e9

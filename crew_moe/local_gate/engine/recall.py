@@ -8,11 +8,11 @@ from typing import Final
 
 from crew_moe.domain.hosting import CacheSpec
 from crew_moe.domain.local_work import LocalRefusal, LocalTask, Trouble, Work
-from crew_moe.local_gate.cache import Memory, Question, is_repeatable, question
-from crew_moe.local_gate.flights import Flights
-from crew_moe.local_gate.lane import Answer, Job, Lane
-from crew_moe.local_gate.nearness import Nearness, Vector
-from crew_moe.local_gate.request import Request
+from crew_moe.local_gate.engine.cache import Memory, Question, is_repeatable, question
+from crew_moe.local_gate.engine.flights import Flights
+from crew_moe.local_gate.engine.lane import Answer, Job, Lane
+from crew_moe.local_gate.engine.nearness import Nearness, Vector
+from crew_moe.local_gate.engine.request import Request
 
 AGAIN: Final = frozenset({Trouble.TIMEOUT, Trouble.OVERLOADED})
 """What concerns the time of whoever asked first, and not that of those who asked the same."""

@@ -14,9 +14,9 @@ from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import CacheSpec, HostKind
 from crew_moe.domain.local_work import Asked, LocalRefusal, LocalTask, Processed, Trouble, Work
-from crew_moe.local_gate.cache import Lru, is_repeatable, question, text_digest
-from crew_moe.local_gate.flights import Flights
-from crew_moe.local_gate.nearness import Nearness
+from crew_moe.local_gate.engine.cache import Lru, is_repeatable, question, text_digest
+from crew_moe.local_gate.engine.flights import Flights
+from crew_moe.local_gate.engine.nearness import Nearness
 from crew_moe.local_gate.serving import LocalGate
 from tests.local_gate.engine_hosts import FixedGate, Held, Upper, as_host, opened, plan
 from tests.waiting import until

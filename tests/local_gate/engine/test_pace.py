@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crew_moe.local_gate.pace import Pace
+from crew_moe.local_gate.engine.pace import Pace
 
 
 def pace_of(*batches: tuple[int, float]) -> Pace:

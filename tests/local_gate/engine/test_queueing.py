@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import BatchSpec
-from crew_moe.local_gate.queueing import AGEING_S, Line, Place
+from crew_moe.local_gate.engine.queueing import AGEING_S, Line, Place
 
 SPEC = BatchSpec(max_size=4, max_tokens=2_000)
 NEVER = 1e9

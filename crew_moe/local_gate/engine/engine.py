@@ -13,19 +13,19 @@ from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import HostKind, LocalPlan
 from crew_moe.domain.local_work import Asked, LocalRefusal, Processed, Trouble, Work
 from crew_moe.errors import HostFailed
-from crew_moe.local_gate.cache import MAX_BYTES, Lru, text_digest
-from crew_moe.local_gate.checks import complaint_about, unknown
+from crew_moe.local_gate.engine.cache import MAX_BYTES, Lru, text_digest
+from crew_moe.local_gate.engine.checks import complaint_about, unknown
+from crew_moe.local_gate.engine.lane import WARM, Answer, Job, Lane, Pool
+from crew_moe.local_gate.engine.notes import Notes
+from crew_moe.local_gate.engine.pipe import Pipe
+from crew_moe.local_gate.engine.recall import Recall
+from crew_moe.local_gate.engine.refusals import failed, late, unavailable, wrong
+from crew_moe.local_gate.engine.relief import is_busy, lighter, relieved
+from crew_moe.local_gate.engine.request import Request
+from crew_moe.local_gate.engine.workers import Workers
 from crew_moe.local_gate.features import TextFeatures
 from crew_moe.local_gate.gate.choice import GateChoice
 from crew_moe.local_gate.gate.diagnostics import GateDiagnostics
-from crew_moe.local_gate.lane import WARM, Answer, Job, Lane, Pool
-from crew_moe.local_gate.notes import Notes
-from crew_moe.local_gate.pipe import Pipe
-from crew_moe.local_gate.recall import Recall
-from crew_moe.local_gate.refusals import failed, late, unavailable, wrong
-from crew_moe.local_gate.relief import is_busy, lighter, relieved
-from crew_moe.local_gate.request import Request
-from crew_moe.local_gate.workers import Workers
 from crew_moe.ports import Clock
 
 LONG: Final = 20_000

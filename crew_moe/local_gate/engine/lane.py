@@ -16,9 +16,9 @@ from crew_moe.domain.expert import Tier
 from crew_moe.domain.hosting import BatchSpec, HostSpec
 from crew_moe.domain.local_work import HostHealth, LocalTask, Made, Trouble, Work
 from crew_moe.errors import HostFailed
-from crew_moe.local_gate.batching import Batcher, Member
-from crew_moe.local_gate.pipe import Pipe
-from crew_moe.local_gate.workers import Workers
+from crew_moe.local_gate.engine.batching import Batcher, Member
+from crew_moe.local_gate.engine.pipe import Pipe
+from crew_moe.local_gate.engine.workers import Workers
 from crew_moe.ports import Clock, Host
 
 STREAM: Final = "stream"
