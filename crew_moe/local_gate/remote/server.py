@@ -126,7 +126,10 @@ class Server:
     def _opened(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                self._client = httpx.Client(verify=_certificates(), limits=self._limits, follow_redirects=False)
+                # Not by the environment's proxy: it would read texts that stay with machines of the user's own.
+                self._client = httpx.Client(
+                    verify=_certificates(), limits=self._limits, follow_redirects=False, trust_env=False
+                )
                 weakref.finalize(self, self._client.close)  # for a host that is dropped and never unloaded
             return self._client
 

@@ -56,6 +56,20 @@ def test_text_becomes_one_message_of_the_user(kind: HostKind) -> None:
     assert played.asked(CHAT)[0]["messages"] == [{"role": "user", "content": "hello"}]
 
 
+def test_text_goes_to_its_server_whatever_proxy_the_environment_names(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with playing(HostKind.OPENAI) as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+
+        assert isinstance(one(opened(played)), Made)
+
+    assert proxy.calls == []
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_whole_chat_goes_and_comes_with_its_tool_calls(kind: HostKind) -> None:
     chat = ChatRequest(
