@@ -137,7 +137,8 @@ class LocalGate:
         """How everything is; loads nothing. Asks servers that run elsewhere: not for an event loop."""
         hosts = self._pool.health()
         lanes = self._engine.lanes if self._engine is not None else {}
-        ready = [host.device for host in hosts.values() if host.state is Loaded.READY and host.device]
+        here = [host for name, host in hosts.items() if not self.plan.hosts[name].kind.is_remote]
+        ready = [host.device for host in here if host.state is Loaded.READY and host.device]
         return LocalHealth(
             hosts=hosts,
             device=next((device for device in ready if device != "cpu"), "cpu"),

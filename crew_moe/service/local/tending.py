@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -16,6 +16,9 @@ from crew_moe.service.bodies import read_model
 from crew_moe.service.documents import document
 from crew_moe.service.local.bodies import RELOADS, HealthView, ReloadRequest, ReloadView
 from crew_moe.service.local.troubles import fault_of_refusal
+
+ELSEWHERE: Final = "server"
+"""In the place of the address of a server, which is nobody's business who only asks for health."""
 
 
 def health_routes(engine: LocalGate) -> APIRouter:
@@ -59,7 +62,7 @@ def tending_routes(engine: LocalGate) -> APIRouter:
 
 
 def health_row(health: LocalHealth) -> dict[str, Any]:
-    """A HealthView. Nothing in it tells of a path or of a text, for anybody may ask."""
+    """A HealthView. Nothing in it tells of a path, an address or a text, for anybody may ask."""
     states = [host.state for host in health.hosts.values()]
     alive = not health.closed and any(state is not Loaded.FAILED for state in states)
     return {
@@ -77,7 +80,7 @@ def _host_row(name: str, host: HostHealth, health: LocalHealth) -> dict[str, Any
         "state": str(host.state),
         "trouble": None if host.trouble is None else str(host.trouble),
         "version": host.version,
-        "device": host.device,
+        "device": ELSEWHERE if "://" in host.device else host.device,
         "memory_mb": round(host.memory_bytes / 2**20, 1),
         "waiting": health.queues.get(name, 0),
         "wait_s": round(health.waits_s.get(name, 0.0), 3),

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from crew_moe.domain.hosting import HostKind, HostSpec, LocalPlan
 from crew_moe.domain.local_work import Trouble
 from crew_moe.errors import HostFailed
-from tests.local_gate.engine_hosts import Upper
+from crew_moe.local_gate.remote import open_remote
+from crew_moe.local_gate.serving import LocalGate
+from tests.local_gate.engine_hosts import FixedGate, Upper
+from tests.local_gate.remote.servers import playing
 from tests.service.local.serving import Local, engine_of, serving
 
 SEEDS_FIELDS = ("status", "models_loaded", "cuda_available", "device")
@@ -98,3 +102,17 @@ def test_where_nobody_can_serve_it_is_unhealthy() -> None:
 
     assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
     assert answer.json()["experts"]["upper"]["trouble"] == "missing_weights"
+
+
+def test_the_address_of_a_server_is_told_to_nobody() -> None:
+    with playing(HostKind.OLLAMA) as played:
+        played.loaded.add("tiny")
+        spec = HostSpec(name="far", kind=played.kind, base_url=played.url, model="tiny")
+        plan = LocalPlan(hosts={"far": spec})
+        engine = LocalGate.open(plan, hosts={"far": open_remote(spec)}, gate=FixedGate(["far"]))
+        with serving(engine) as local:
+            local.process("hello")
+            told = local.client.get("/health")
+
+    assert (told.json()["device"], told.json()["experts"]["far"]["device"]) == ("cpu", "server")
+    assert told.json()["experts"]["far"]["version"] and str(played.port) not in told.text
