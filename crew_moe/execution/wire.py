@@ -33,6 +33,8 @@ MAX_BODY: Final = 64 * 1024 * 1024
 KEPT_ALIVE: Final = 100
 KEPT_ALIVE_S: Final = 30.0
 DRAIN_S: Final = 0.05
+_THIS_MACHINE: Final = ("all://localhost", "all://127.0.0.1", "all://[::1]")
+"""Reached past any proxy of the environment: what is asked here stays here."""
 
 # First match wins, so the narrow ones come first. No text of the exception is passed on: some quote headers.
 _FAULTS: Final = (
@@ -258,6 +260,7 @@ class Wire:
                     timeout=None,  # noqa: S113 - bounded outside
                     limits=limits,
                     follow_redirects=False,
+                    mounts=dict.fromkeys(_THIS_MACHINE) if self._transport is None else None,
                     transport=None if self._transport is None else self._transport(),
                 )
                 loop.at_end(client.aclose)

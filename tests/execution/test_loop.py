@@ -7,6 +7,7 @@ import gc
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,20 @@ def test_work_given_while_it_stops_never_hangs() -> None:
         stopping.join()
 
         assert all(isinstance(future.exception(5), Closed) or future.result(5) == 42 for future in futures)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_server_of_this_machine_is_asked_past_a_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    wire = Wire()
+    with raw(answer_with({"said": "here"})) as server:
+        url = server.url.replace("127.0.0.1", host)
+        asked = wire.exchange(url, headers={}, content=b"{}", deadline=time.monotonic() + 10)
+        assert b"here" in asked.fetch().result(10)
+    wire.close()
 
 
 def test_wire_that_nobody_holds_ends_its_thread() -> None:
