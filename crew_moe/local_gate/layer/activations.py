@@ -21,13 +21,18 @@ class Activation:
     backward: Callable[[Tensor, Tensor], Tensor]
 
 
+def _relu(x: Tensor) -> Tensor:
+    """Without keeping its result for autograd, as torch's own does: gated experts multiply into that."""
+    return functional.threshold(x, 0, 0)
+
+
 def _relu_backward(gradient: Tensor, x: Tensor) -> Tensor:
     passed: Tensor = torch.ops.aten.threshold_backward(gradient, x, 0)
     return passed
 
 
 ACTIVATIONS: Final = {
-    "relu": Activation(forward=functional.relu, backward=_relu_backward),
+    "relu": Activation(forward=_relu, backward=_relu_backward),
     "gelu": Activation(forward=functional.gelu, backward=torch.ops.aten.gelu_backward),
     "silu": Activation(forward=functional.silu, backward=torch.ops.aten.silu_backward),
 }

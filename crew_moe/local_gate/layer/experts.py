@@ -61,7 +61,8 @@ class FFNExperts(Experts):
     def one(self, x: Tensor, expert: int) -> Tensor:
         """What FFN expert `expert` makes of its rows: (n, d) -> (n, d)."""
         first, second = self.matrices()
-        return functional.linear(self.middle(functional.linear(x, first[expert])), second[expert])
+        product = functional.linear(x.to(first.dtype), first[expert])
+        return functional.linear(self.middle(product), second[expert]).to(x.dtype)
 
     def part(self, begin: int, end: int) -> Self:
         """The experts from `begin` up to `end`, with weights of their own."""

@@ -29,6 +29,7 @@ KINDS = [
     pytest.param(lambda: TwoMatrixExperts(E, D, F, "silu"), id="silu"),
     pytest.param(lambda: SwiGLUExperts(E, D, F), id="swiglu"),
     pytest.param(lambda: SwiGLUExperts(E, D, F, "gelu"), id="geglu"),
+    pytest.param(lambda: SwiGLUExperts(E, D, F, "relu"), id="reglu"),
 ]
 ROUTES = {
     "balanced": ([0, 1, 2, 3, 4] * 8, [token for token in range(20) for _ in range(2)], 20),

@@ -144,6 +144,13 @@ def test_shared_experts_work_on_every_token() -> None:
     assert furthest([layer(x)[0]], [alone(x)[0] + expected]) <= NEAR
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])
+def test_shared_experts_learn_with_any_activation(activation: str) -> None:
+    shared = SharedExperts(SwiGLUExperts(2, D, F, activation)).double()
+
+    assert torch.autograd.gradcheck(shared, (tokens(3, D),))
+
+
 @pytest.mark.parametrize("router", ROUTERS.values(), ids=ROUTERS)
 def test_padding_changes_nothing_and_becomes_zeros(router: TokenRouter) -> None:
     layer, x = layer_of(router, shared=SwiGLUExperts(1, D, F)), tokens()
@@ -194,7 +201,7 @@ def test_all_tokens_may_go_to_one_expert() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("router", ROUTERS.values(), ids=ROUTERS)
 def test_output_has_the_tokens_dtype(router: TokenRouter, dtype: torch.dtype) -> None:
-    layer = layer_of(router).to(dtype)
+    layer = layer_of(router, shared=SwiGLUExperts(1, D, F)).to(dtype)
 
     y, report = layer(tokens().to(dtype))
 
@@ -202,13 +209,14 @@ def test_output_has_the_tokens_dtype(router: TokenRouter, dtype: torch.dtype) ->
     assert report.routes.weight.dtype is torch.promote_types(dtype, torch.float32)
 
 
-def test_gating_network_may_stay_in_float32_beside_bfloat16_experts() -> None:
-    layer = layer_of(TopK(k=2)).bfloat16()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_gating_network_may_stay_in_float32_beside_bfloat16_experts(dtype: torch.dtype) -> None:
+    layer = layer_of(TopK(k=2), shared=SwiGLUExperts(1, D, F)).bfloat16()
     layer.gate.float()
 
-    y, report = layer(tokens().bfloat16())
+    y, report = layer(tokens().to(dtype))
 
-    assert (y.dtype, report.routes.logits.dtype) == (torch.bfloat16, torch.float32)
+    assert (y.dtype, report.routes.logits.dtype) == (dtype, torch.float32)
 
 
 @pytest.mark.parametrize(("load", "k"), [(0.0, 3), (0.5, 3), (0.76, 1), (1.0, 1), (9.0, 1)])
