@@ -98,7 +98,8 @@ class Asked:
     """One request of the local gate. `expert` None: the gate chooses. `options` are the host's own words.
 
     `tier` decides who waits for whom; `timeout_s` is for all of it, waiting included (None: the plan's).
-    `chat` is the whole chat where the text is one of its messages. Under load an answer may be made
+    `chat` is the whole chat where the text is one of its messages. What is remembered of one `tenant` serves no other.
+    Under load an answer may be made
     by another expert or cheaper than asked, unless it is not `flexible`.
     """
 
@@ -110,6 +111,7 @@ class Asked:
     timeout_s: float | None = None
     chat: ChatRequest | None = None
     flexible: bool = True
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,17 +64,15 @@ class Lru(Generic[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What was asked of whom, to the letter: equal questions have equal answers from one version of a model."""
+    """What was asked of whom, to the letter: equal questions have equal answers from one version of a model. Of two
+    tenants none learns what the other has asked.
+    """
 
     expert: str
     task: LocalTask
     how: str
     text: bytes
-
-    @property
-    def group(self) -> tuple[str, str]:
-        """Questions that differ only in their texts."""
-        return self.expert, self.how
+    tenant: str | None = None
 
 
 def text_digest(text: str) -> bytes:
@@ -82,18 +80,18 @@ def text_digest(text: str) -> bytes:
     return digest(text, key=_SALT)
 
 
-def question(expert: str, task: LocalTask, work: Work, text: bytes) -> Question | None:
+def question(expert: str, task: LocalTask, work: Work, text: bytes, *, tenant: str | None = None) -> Question | None:
     """`text` is its digest. None where the options can't be told apart from others'. An embedding is the same whatever
     the options.
     """
     if task is LocalTask.EMBED:
-        return Question(expert, task, "", text)
+        return Question(expert, task, "", text, tenant)
     try:
         chat = None if work.chat is None else asdict(work.chat)
         how = json.dumps([dict(work.options), work.max_output_tokens, chat], sort_keys=True)
     except (TypeError, ValueError):
         return None
-    return Question(expert, task, how if chat is None else text_digest(how).hex(), text)
+    return Question(expert, task, how if chat is None else text_digest(how).hex(), text, tenant)
 
 
 def is_repeatable(kind: HostKind, task: LocalTask, work: Work) -> bool:

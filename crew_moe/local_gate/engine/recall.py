@@ -17,6 +17,8 @@ from crew_moe.local_gate.engine.request import Request
 AGAIN: Final = frozenset({Trouble.TIMEOUT, Trouble.OVERLOADED})
 """What concerns the time of whoever asked first, and not that of those who asked the same."""
 
+Group = tuple[str, str, str, str | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
@@ -32,7 +34,7 @@ class Recall:
     def __init__(self, spec: CacheSpec) -> None:
         self._similarity = spec.similarity
         self._memory = Memory(results=spec.results, embeddings=spec.embeddings)
-        self._near: Nearness[tuple[str, str, str], Question] = Nearness(spec.embeddings)
+        self._near: Nearness[Group, Question] = Nearness(spec.embeddings)
         self._flights: Flights[tuple[Question, str], Answer | LocalRefusal] = Flights()
         self._without_embeddings: set[str] = set()
 
@@ -100,7 +102,7 @@ async def _ask(lane: Lane, request: Request, job: Job, kind: str) -> Answer | Lo
 def _question(lane: Lane, request: Request, work: Work) -> Question | None:
     if not is_repeatable(lane.spec.kind, request.asked.task, work):
         return None
-    return question(lane.spec.name, request.asked.task, work, request.text_digest)
+    return question(lane.spec.name, request.asked.task, work, request.text_digest, tenant=request.asked.tenant)
 
 
 def _embedded(asked: Question) -> Question:
@@ -108,5 +110,6 @@ def _embedded(asked: Question) -> Question:
     return replace(asked, task=LocalTask.EMBED, how="")
 
 
-def _group(asked: Question, version: str) -> tuple[str, str, str]:
-    return asked.expert, version, asked.how
+def _group(asked: Question, version: str) -> Group:
+    """Questions that differ only in their texts."""
+    return asked.expert, version, asked.how, asked.tenant

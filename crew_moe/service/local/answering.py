@@ -32,13 +32,13 @@ class Answering:
 
     def check(self, request: ProcessRequest) -> None:
         """Raise UnknownExpert for an expert that is not hosted."""
-        name, hosts = request.asked.expert, self._engine.plan.hosts
+        name, hosts = request.asked(None).expert, self._engine.plan.hosts
         if name is not None and name not in hosts:
             raise UnknownExpert(name, sorted(hosts), where="expert")
 
     async def whole(self, request: ProcessRequest, caller: Caller) -> dict[str, Any] | Fault:
         """A ProcessedView, or why there is none."""
-        return await self._told(await self._engine.process(request.asked), request, caller)
+        return await self._told(await self._engine.process(request.asked(caller.tenant)), request, caller)
 
     async def in_pieces(
         self, request: ProcessRequest, caller: Caller, heard: Callable[[int], None]
@@ -46,7 +46,7 @@ class Answering:
         """As `whole`; `heard` is told of each piece how many characters it has."""
         if request.task is LocalTask.EMBED:
             return await self.whole(request, caller)
-        async with aclosing(self._engine.stream(request.asked)) as pieces:
+        async with aclosing(self._engine.stream(request.asked(caller.tenant))) as pieces:
             async for piece in pieces:
                 if isinstance(piece, str):
                     heard(len(piece))

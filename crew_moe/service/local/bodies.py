@@ -34,9 +34,8 @@ class ProcessRequest(BaseModel):
     flexible: StrictBool = True
     fallback: StrictBool = True
 
-    @property
-    def asked(self) -> Asked:
-        """The same as the gate takes it."""
+    def asked(self, tenant: str | None) -> Asked:
+        """The same as the gate takes it, on a tenant's behalf."""
         return Asked(
             text=self.text,
             expert=None if self.expert == AUTO else self.expert,
@@ -45,6 +44,7 @@ class ProcessRequest(BaseModel):
             tier=self.tier,
             timeout_s=None if self.timeout_ms is None else self.timeout_ms / 1000,
             flexible=self.flexible,
+            tenant=tenant,
         )
 
 

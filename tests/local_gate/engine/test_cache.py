@@ -108,6 +108,16 @@ async def test_near_text_gets_the_answer_to_its_neighbour(local: LocalGate, uppe
     assert upper.batches == [["aaaab"]]
 
 
+@pytest.mark.parametrize("text", ["aaaab", "aaaaab"], ids=["same", "near"])
+async def test_what_one_tenant_asked_answers_no_other(local: LocalGate, text: str) -> None:
+    await ask(local, "aaaab", tenant="acme")
+
+    assert not (await ask(local, text, tenant="globex")).cached
+    assert not (await ask(local, text)).cached
+    assert (await ask(local, text, tenant="acme")).cached
+    assert not (await ask(local, "aaaab", tenant="umbrella", task=LocalTask.EMBED)).cached
+
+
 async def test_text_that_is_not_near_enough_is_computed(local: LocalGate) -> None:
     await ask(local, "aaaa")
 

@@ -104,3 +104,12 @@ def test_the_table_knows_every_route(guarded: Local) -> None:
     guarded_ones = {(m, p) for m, p in told if document["paths"][p][m.lower()].get("security")}
     assert guarded_ones == {(m, p) for m, p in ENDPOINTS}
     assert told - guarded_ones == {("GET", "/health")}
+
+
+def test_a_remembered_answer_is_its_tenant_s_alone(guarded: Local) -> None:
+    def cached(tenant: str) -> bool:
+        credential = bearer(token(tenant=tenant, scope=AccessScope.EXECUTE.value))
+        answer = guarded.client.post("/process/sync", json={"text": "kept"}, headers={"Authorization": credential})
+        return bool(answer.json()["cached"])
+
+    assert [cached("acme"), cached("globex"), cached("acme")] == [False, False, True]
