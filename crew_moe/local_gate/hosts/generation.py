@@ -72,8 +72,10 @@ class _Pieces(BaseStreamer):  # type: ignore[misc]  # as above
 
     def end(self) -> None:
         """Called more than once: by transformers, and when it failed."""
-        self._tell(_decoded(self._tokenizer, self._ids))
-        self._queue.put(None)
+        try:
+            self._tell(_decoded(self._tokenizer, self._ids))
+        finally:
+            self._queue.put(None)
 
     def __iter__(self) -> Iterator[str]:
         while (piece := self._queue.get()) is not None:
@@ -100,18 +102,19 @@ def stream(loaded: LoadedModel, row: Row, extras: Extras) -> Iterator[str]:
     """The row's answer in pieces. The model works in a thread, and stops at the next token when the reader has gone."""
     closed = threading.Event()
     pieces = _Pieces(loaded.tokenizer)
-    failed: list[Exception] = []
+    failed: list[BaseException] = []
     watched = Row(
         prompt=row.prompt, most=row.most, gone=lambda: closed.is_set() or (row.gone is not None and row.gone())
     )
 
     def work() -> None:
         try:
-            _run(loaded, encoded(loaded, [row.prompt], extras), [watched], streamer=pieces)
-        except Exception as error:  # noqa: BLE001 - raised again where the pieces are read
+            try:
+                _run(loaded, encoded(loaded, [row.prompt], extras), [watched], streamer=pieces)
+            finally:
+                pieces.end()
+        except BaseException as error:  # noqa: BLE001 - raised again where the pieces are read
             failed.append(error)
-        finally:
-            pieces.end()
 
     thread = threading.Thread(target=work, name="local-stream", daemon=True)
     thread.start()

@@ -11,6 +11,7 @@ import pytest
 from crew_moe.domain.hosting import HostKind, HostSpec
 from crew_moe.domain.local_work import Made, Trouble, Work
 from crew_moe.errors import HostFailed
+from crew_moe.local_gate.engine.workers import Workers
 from crew_moe.local_gate.hosts import open_host
 from crew_moe.ports import Host
 from tests.local_gate.hosts.weights_folders import Tiny, tiny
@@ -124,3 +125,18 @@ def test_stream_comes_in_pieces(tiny: Tiny) -> None:
     pieces = list(opened(tiny("byt5"), most=40).stream(Work(text="x")))
 
     assert len(pieces) > 1
+
+
+def test_stream_whose_tokens_can_not_be_read_fails(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = opened(tiny("byt5"))
+
+    def unreadable(*_: object) -> str:
+        raise OverflowError("no such token")
+
+    monkeypatch.setattr("crew_moe.local_gate.hosts.generation._decoded", unreadable)
+    workers = Workers("test-stream")
+    read = workers.result(lambda: list(host.stream(Work(text="x"))))
+
+    with pytest.raises(HostFailed, match="OverflowError"):
+        read.result(10.0)
+    assert workers.close(10.0)
