@@ -33,6 +33,7 @@ R = TypeVar("R")
 FORGETTING: Final = 0.3
 """How fast the usual company shrinks when fewer come; it grows at once."""
 _GONE: Final = HostFailed(Trouble.CANCELLED, "nobody waits for it any more")
+_NO_THREAD: Final = HostFailed(Trouble.OUT_OF_MEMORY, "the machine has no thread left for it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,13 @@ class Batcher(Generic[H, T, R]):
         if self._running > self.places:
             self._next.append(members)
         else:
+            self._start(members)
+
+    def _start(self, members: Sequence[Member[T, R]]) -> None:
+        try:
             self._workers.do(partial(self._compute, members))
+        except RuntimeError:
+            self._loop.call_soon(self._ended, members, [_NO_THREAD] * len(members), (), False)
 
     def _compute(self, members: Sequence[Member[T, R]]) -> None:
         """In a thread: this batch, and the next one where that is ready by then."""
@@ -268,7 +275,7 @@ class Batcher(Generic[H, T, R]):
         for member, answer in zip(members, answers, strict=True):
             _tell(member, failed(self._expert, answer) if isinstance(answer, HostFailed) else answer)
         if not goes_on and (ready := self._popped()) is not None:
-            self._workers.do(partial(self._compute, ready))
+            self._start(ready)
         if not self._running:
             self._idle.set()
         self._look_soon()

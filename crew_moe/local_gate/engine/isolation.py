@@ -32,7 +32,7 @@ def isolated(run: Callable[[Sequence[T]], Sequence[R | HostFailed]], items: Sequ
         return list(run(items))
     except HostFailed as error:
         failed = error.with_traceback(None)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a model's code may raise whatever there is
+    except BaseException as error:  # noqa: BLE001 - whatever there is: a panic of Rust code is no Exception
         failed = named(error)
     # Outside of `except`, so that what the failed try held in memory is free before the next.
     if len(items) == 1 or failed.trouble in ALL_ALIKE:

@@ -27,7 +27,10 @@ class Workers:
         self._closed = False
 
     def do(self, call: Callable[[], object]) -> bool:
-        """Have it done soon; it must not raise. False after `close`: then it is not done."""
+        """Have it done soon; it must not raise. False after `close`: then it is not done.
+
+        Raises RuntimeError where the machine gives no thread for it.
+        """
         with self._lock:
             if self._closed:
                 return False
@@ -36,8 +39,8 @@ class Workers:
             else:
                 number = len(self._threads)
                 thread = threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True)
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)
             self._calls.put(call)
             return True
 
@@ -53,8 +56,11 @@ class Workers:
             except BaseException as error:  # noqa: BLE001 - it is whoever asked for the result that it concerns
                 future.set_exception(error)
 
-        if not self.do(fulfil):
-            future.cancel()
+        try:
+            if not self.do(fulfil):
+                future.cancel()
+        except RuntimeError as error:
+            future.set_exception(error)
         return future
 
     def close(self, within_s: float) -> bool:

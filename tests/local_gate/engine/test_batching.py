@@ -173,6 +173,36 @@ async def test_model_that_raises_fails_only_the_call_that_made_it_raise(bench: B
     assert "'bad'" not in bad.what
 
 
+class PanicException(BaseException):
+    """As libraries written in Rust raise it, which is no Exception."""
+
+
+async def test_model_that_panics_fails_the_call_and_does_the_next(bench: Bench) -> None:
+    def panic(_: Sequence[str]) -> None:
+        raise PanicException("it was 'bad'")
+
+    bench.model.act = panic
+    bad = await bench.ask("bad")
+    bench.model.act = lambda _: None
+
+    assert trouble(bad) is Trouble.MODEL_FAILED
+    assert await bench.ask("good") == "GOOD"
+
+
+async def test_batch_that_no_thread_can_be_started_for_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(threading.Thread, "start", no_more)
+        refused = await bench.ask("first")
+
+    assert trouble(refused) is Trouble.OUT_OF_MEMORY
+    assert await bench.ask("second") == "SECOND"
+
+
 async def test_batch_out_of_memory_is_halved_until_it_fits(bench: Bench) -> None:
     def small_machine(texts: Sequence[str]) -> None:
         if len(texts) > 1:
