@@ -39,7 +39,7 @@ _BEYOND: Final = {
     **dict.fromkeys("\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb", Kind.QUOTE),
     **dict.fromkeys("\u3002\uff0c\u3001\uff01\uff1f\uff1b\uff1a\u2026\u2013\u2014\u00bf\u00a1", Kind.PROSE_MARK),
 }
-_LAST: Final = 0xFFFF  # rarer ones count as this one: OTHER
+_LAST: Final = 0xFFFF  # no character; those beyond the basic plane, emoji most of them, count as it
 
 
 def census(text: str) -> tuple[NDArray[np.int64], int, int]:
@@ -71,4 +71,4 @@ _ASCII_KINDS: Final = np.eye(len(Kind), dtype=np.int64)[[_kind(chr(code)) for co
 @cache
 def _all_kinds() -> NDArray[np.uint8]:
     """The kind of each code point of the basic plane; made for the first text that is not ASCII."""
-    return np.array([_kind(chr(code)) for code in range(_LAST + 1)], dtype=np.uint8)
+    return np.array([*(_kind(chr(code)) for code in range(_LAST)), Kind.OTHER], dtype=np.uint8)

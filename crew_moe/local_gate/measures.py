@@ -101,6 +101,7 @@ def _lines(text: str, seen: str, scale: float) -> dict[str, float]:
     items = sum((start[:1] in _LIST_MARKS and start[1:2] == " ") or _is_numbered(start) for start in starts)
     ends = [found.start() for found in _PARAGRAPH_END.finditer(seen)]
     count = text.count("\n") + 1
+    first = ends[0] if ends else len(seen)
     return {
         "lines": count,
         "mean_line_chars": len(text) / count,
@@ -109,7 +110,7 @@ def _lines(text: str, seen: str, scale: float) -> dict[str, float]:
         "headings": sum(start[:1] == "#" and start.strip("#")[:1] in " " for start in starts) * scale,
         "table_rows": sum(start[:1] == "|" for start in starts) * scale,
         "indented_line_ratio": sum(line[:2] in ("  ", "\t") or line[:1] == "\t" for line in lines) / len(lines),
-        "first_paragraph_ratio": (ends[0] if ends else len(seen)) / max(1, len(text)),
+        "first_paragraph_ratio": first * (scale if first > SEEN // 3 else 1.0) / max(1, len(text)),
     }
 
 

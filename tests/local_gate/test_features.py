@@ -84,6 +84,8 @@ def test_sentences_have_a_mean_a_longest_and_a_spread() -> None:
         ("aé\ud800b", "non_ascii_ratio", 0.5),
         ("a b\tc\n", "whitespace_ratio", 0.5),
         ("x={1}", "special_ratio", 0.6),
+        ("ab\U0001f642\U0001f680", "special_ratio", 0.5),
+        ("ab\U0001f642\U0001f680", "control_ratio", 0.0),
         ("the the cat", "vocabulary_diversity", 2 / 3),
     ],
 )
@@ -100,6 +102,19 @@ def test_what_stands_beyond_the_part_looked_at_is_estimated() -> None:
     assert told["chars"] == len(text)
     assert told["words"] == pytest.approx(300_000, rel=0.01)
     assert told["sentences"] == pytest.approx(100_000, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("word " * SEEN, 1.0),
+        ("word " * 100 + "\n\n" + "word " * SEEN, 500 / (502 + 5 * SEEN)),
+        ("word " * SEEN + "\n\n" + "word " * SEEN, 0.5),
+    ],
+    ids=["no other", "at the beginning", "in the middle"],
+)
+def test_first_paragraph_of_a_long_text_has_its_share_of_the_whole(text: str, share: float) -> None:
+    assert measures(text)["first_paragraph_ratio"] == pytest.approx(share, abs=1e-4)
 
 
 def test_ten_megabytes_of_anything_are_looked_at() -> None:

@@ -23,7 +23,8 @@ _HEADINGS: Final = ("## {}", "{}", "{number}. {}", "Section {number}: {}", "# {n
 
 
 def packaged_examples(seed: int = 0) -> Iterator[Example]:
-    """All of them, the same for the same seed; examples of one `cluster` are of one template.
+    """All of them, the same for the same seed. Examples of one `cluster` are of one template, or documents of one
+    family: these are made of the same sentences, whatever is asked in front.
 
     >>> sorted({example.expert for example in packaged_examples()})
     ['byt5', 'extractive', 'longformer']
@@ -51,11 +52,11 @@ def _short(family: Mapping[str, Any], slots: Mapping[str, Sequence[str]], rng: R
 
 
 def _documents(family: Mapping[str, Any], slots: Mapping[str, Sequence[str]], rng: Random) -> Iterator[tuple[int, str]]:
-    """Each of another length, which is drawn so that doubling it is as likely everywhere."""
+    """Each of another length, which is drawn so that doubling it is as likely everywhere; all of one template."""
     for _ in range(family["each"]):
-        number = rng.randrange(len(family["asks"]))
+        ask = family["asks"][rng.randrange(len(family["asks"]))]
         length = SHORTEST * (LONGEST / SHORTEST) ** rng.random()
-        yield number, _document(family, family["asks"][number], length, slots, rng)
+        yield 0, _document(family, ask, length, slots, rng)
 
 
 def _document(

@@ -23,7 +23,9 @@ from crew_moe.local_gate.features import FEATURES, features
 from crew_moe.local_gate.gate.network import Network, Weights
 
 FORMAT: Final = 1
-_PROBE: Final = '# Wie, *what*?\n\n1. `f(x)` == "é 42" -> {日}; e.g. two words. And a third sentence!\n|a|\n\tB'
+_PROBE: Final = (
+    '# Wie, *what*?\n\n1. `f(x)` == "é 42" -> {日}; e.g. two words. And a third sentence! \U0001f642\n|a|\n\tB'
+)
 _NUMBERS: Final = "gate.npz"
 _MANIFEST: Final = "gate.json"
 _AGAIN: Final = "train it again: crew-moe local train-gate"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from difflib import SequenceMatcher
 
@@ -9,6 +10,7 @@ import pytest
 
 from crew_moe.local_gate.gate.corpus import packaged_examples
 from crew_moe.local_gate.gate.lessons import Example
+from crew_moe.local_gate.gate.schooling import FOLDS
 from tests.local_gate.gate.held_out import ASKS, AUTO, BYT5
 
 
@@ -26,7 +28,17 @@ def test_each_expert_has_lessons_of_many_templates(examples: list[Example]) -> N
     clusters = Counter(expert for expert, _ in {(one.expert, one.cluster) for one in examples})
 
     assert clusters.keys() == {"byt5", "extractive", "longformer"}
-    assert min(clusters.values()) >= 30
+    assert min(clusters["byt5"], clusters["extractive"]) >= 30
+    assert clusters["longformer"] >= 2 * FOLDS
+
+
+def test_documents_that_are_held_out_have_no_sentence_of_those_that_are_not(examples: list[Example]) -> None:
+    clusters: dict[str, set[str]] = {}
+    for one in (one for one in examples if one.expert == "longformer"):
+        for sentence in (piece for piece in re.split(r"[.\n]", one.text) if len(piece) > 40):
+            clusters.setdefault(sentence, set()).add(one.cluster)
+
+    assert [sentence for sentence, found in clusters.items() if len(found) > 1] == []
 
 
 def test_every_slot_is_filled(examples: list[Example]) -> None:
