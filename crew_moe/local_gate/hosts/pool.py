@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class HostPool:
         self._patience_s = patience_s
         self._changed = threading.Condition()
         self._uses = 0
+        self._closed = False
 
     @contextmanager
     def use(self, name: str) -> Iterator[Host]:
@@ -116,19 +118,25 @@ class HostPool:
             self._end_move(slot, seat, failed)
         if old is not None and seat is not old:
             self._retire(old)
+        if self._closed and seat is not None:
+            self._retire(seat)
 
     def health(self) -> dict[str, HostHealth]:
         """How each host is, by name; loads nothing."""
         return {name: self._health(name, slot) for name, slot in self._slots.items()}
 
     def close(self) -> None:
-        """Unload what is loaded, each when its last user has left; idempotent."""
-        for slot in self._slots.values():
-            self._begin_move(slot)
-            seat = slot.seat
-            self._end_move(slot, None, None)
-            if seat is not None:
-                self._retire(seat)
+        """Unload what is loaded, each when its last user has left, and load nothing any more; idempotent. What is being
+        loaded, which may take for ever, is not waited for, and goes as soon as it is there.
+        """
+        with self._changed:
+            self._closed = True
+            seats = [slot.seat for slot in self._slots.values() if slot.seat is not None]
+            for slot in self._slots.values():
+                slot.seat = None
+            self._changed.notify_all()
+        for seat in seats:
+            self._retire(seat)
 
     def _slot(self, name: str) -> _Slot:
         slot = self._slots.get(name)
@@ -141,7 +149,8 @@ class HostPool:
     def _take(self, slot: _Slot) -> _Seat:
         """The slot's seat with one user more, loaded first where it is cold."""
         with self._changed:
-            self._changed.wait_for(lambda: slot.seat is not None or not slot.moving)
+            self._changed.wait_for(lambda: self._closed or slot.seat is not None or not slot.moving)
+            self._check_open()
             if slot.seat is not None:
                 return self._seated(slot, slot.seat)
             if slot.failed is not None and self._clock.monotonic() < slot.again_at_s:
@@ -181,14 +190,21 @@ class HostPool:
         if last:
             _unload(seat.host)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise HostFailed(Trouble.UNAVAILABLE, "the hosts are closed")
+
     def _begin_move(self, slot: _Slot) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not slot.moving)
+            self._changed.wait_for(lambda: self._closed or not slot.moving)
+            self._check_open()
             slot.moving = True
 
     def _end_move(self, slot: _Slot, seat: _Seat | None, failed: HostFailed | None) -> None:
         with self._changed:
-            slot.seat, slot.moving, slot.reserved_bytes = seat, False, 0
+            slot.seat, slot.moving, slot.reserved_bytes = None if self._closed else seat, False, 0
+            if self._closed and seat is not None:
+                seat.retired = True
             slot.failed = retold(failed) if failed is not None else None
             slot.failures = slot.failures + 1 if failed is not None else 0
             pause_s = min(FIRST_PAUSE_S * 2.0 ** min(slot.failures - 1, 10), LONGEST_PAUSE_S)
@@ -220,15 +236,17 @@ class HostPool:
             raise _no_room(
                 f"'{slot.spec.name}' takes {_mib(needed)}, and all models together may take {_mib(self._limit)}"
             )
+        until_s = time.monotonic() + self._patience_s
         while True:
             with self._changed:
+                self._check_open()
                 others = [other for other in self._slots.values() if other is not slot]
                 if needed + sum(other.held_bytes for other in others) <= self._limit:
                     slot.reserved_bytes = needed
                     return
                 idle = [other for other in others if other.is_idle]
                 if not idle:
-                    if self._changed.wait(self._patience_s):
+                    if self._changed.wait(max(0.0, until_s - time.monotonic())):
                         continue
                     raise _no_room(
                         f"'{slot.spec.name}' takes {_mib(needed)}, and the models in use leave no room for it"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
 from random import Random
@@ -92,6 +92,21 @@ def test_load_waits_for_memory_that_is_in_use() -> None:
         assert waiting.result(10)
 
     assert blocks.memory.unloads == ["a"]
+
+
+def test_load_waits_for_memory_no_longer_than_it_may_whatever_others_do() -> None:
+    blocks = Blocks({"a": 60, "b": 60, "busy": 0}, patience_s=0.05)
+    with ThreadPoolExecutor(1) as threads, blocks.pool.use("a"):
+        waiting = threads.submit(blocks.trouble, "b")
+        for _ in range(300):  # each of them tells the pool that something has changed
+            blocks.ask("busy")
+            wait([waiting], 0.01)
+            if waiting.done():
+                break
+        else:
+            pytest.fail("it waits as long as others come")
+
+    assert waiting.result(10) is Trouble.OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -263,6 +278,26 @@ def test_closed_pool_holds_nothing() -> None:
         assert blocks.memory.used == 10
 
     assert blocks.memory.used == 0
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_close_does_not_wait_for_a_load_which_leaves_nothing_behind(again: bool) -> None:
+    blocks = Blocks({"a": 10})
+    if again:
+        blocks.ask("a")
+    blocks.memory.loading.clear()
+    blocks.memory.held.clear()
+    with ThreadPoolExecutor(2) as threads:
+        loading = threads.submit(blocks.pool.reload if again else blocks.ask, "a")
+        assert blocks.memory.loading.wait(10)
+        closing = threads.submit(blocks.pool.close)
+        done, _ = wait([closing], 1)
+        blocks.memory.held.set()
+        wait([loading], 10)
+
+    assert done == {closing}
+    assert blocks.memory.used == 0
+    assert blocks.trouble("a") is Trouble.UNAVAILABLE
 
 
 def test_weight_files_tell_the_size_before_anything_is_loaded(tmp_path: Path) -> None:
