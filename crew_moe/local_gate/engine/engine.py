@@ -213,20 +213,21 @@ class Engine:
         if not _takes(lane, request):
             what = f"{lane.spec.name} takes texts, not chats with tools or a response format"
             return wrong(what, trouble=Trouble.NOT_CAPABLE, expert=lane.spec.name)
-        work = request.work(lane.spec)
-        known = await self._recall.remembered(lane, request, work)
+        full = work = request.work(lane.spec)
+        known = await self._recall.remembered(lane, request, full)
+        if known is None and (work := self._relieved(lane, request, full)) != full:
+            known = await self._recall.remembered(lane, request, work)
         answer: Answer | LocalRefusal
         if known is not None:
             answer = known.answer
         else:
-            full, work = work, self._relieved(lane, request, work)
             answer = await self._recall.fresh(lane, request, work)
         if isinstance(answer, LocalRefusal):
             self._tell_of(answer, lane)
             return answer
         processed = self._processed(lane, request, answer, confidence)
         if known is not None:
-            return replace(processed, cached=True, similarity=known.similarity)
+            processed = replace(processed, cached=True, similarity=known.similarity)
         return processed if work == full else replace(processed, profile="light")
 
     def _tell_of(self, refusal: LocalRefusal, lane: Lane) -> None:

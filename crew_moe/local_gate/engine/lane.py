@@ -28,6 +28,8 @@ DOWN: Final = frozenset({Trouble.MISSING_EXTRA, Trouble.MISSING_WEIGHTS, Trouble
 DOWN_S: Final = 30.0
 """After so long it may be chosen once more: somebody may have brought the weights."""
 
+_NO_NUMBERS: Final = HostFailed(Trouble.MODEL_FAILED, "the embedding holds what is no finite number")
+
 
 class Pool(Protocol):
     """The hosts, loaded as they are needed. Blocking."""
@@ -150,8 +152,8 @@ def _process(host: Host, members: Sequence[Waiter]) -> Sequence[Answer | HostFai
 
 def _embed(host: Host, members: Sequence[Waiter]) -> Sequence[Answer | HostFailed]:
     version = host.version
-    rows = host.embed([member.item.work.text for member in members])
-    return [Answer(version=version, vector=np.asarray(row, dtype=np.float32)) for row in rows]
+    rows = [np.asarray(row, dtype=np.float32) for row in host.embed([member.item.work.text for member in members])]
+    return [Answer(version=version, vector=row) if np.isfinite(row).all() else _NO_NUMBERS for row in rows]
 
 
 def _stream(host: Host, members: Sequence[Waiter]) -> Sequence[Answer | HostFailed]:

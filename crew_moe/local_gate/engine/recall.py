@@ -49,15 +49,21 @@ class Recall:
 
     async def fresh(self, lane: Lane, request: Request, work: Work) -> Answer | LocalRefusal:
         """A new answer, shared with those who ask the same meanwhile, and remembered."""
-        asked = _question(lane, request, work)
-        ask = partial(_ask, lane, request, Job(work, request.pipe), request.kind)
-        if asked is None or request.pipe is not None:
-            answer = await ask()
-        else:
-            answer, leads = await self._flights.join((asked, request.asked.tier), ask)
-            if not leads and isinstance(answer, LocalRefusal) and answer.trouble in AGAIN:
-                answer = await ask()
-        if asked is not None and isinstance(answer, Answer):
+        asked, job = _question(lane, request, work), Job(work, request.pipe)
+        if asked is None:
+            return await _ask(lane, request, job, request.kind)
+        ask = partial(self._kept, lane, request, asked, job)
+        if request.pipe is not None:
+            return await ask()
+        answer, leads = await self._flights.join((asked, request.asked.tier), ask)
+        if not leads and isinstance(answer, LocalRefusal) and answer.trouble in AGAIN:
+            return await ask()
+        return answer
+
+    async def _kept(self, lane: Lane, request: Request, asked: Question, job: Job) -> Answer | LocalRefusal:
+        """A new answer, remembered once however many wait for it."""
+        answer = await _ask(lane, request, job, request.kind)
+        if isinstance(answer, Answer):
             self._memory.put(asked, answer)
             if (vector := self._vector(asked, answer.version)) is not None:
                 self._near.add(_group(asked, answer.version), asked, vector)
@@ -69,22 +75,21 @@ class Recall:
             return None
         vector = self._vector(asked, lane.version)
         if vector is None and lane.spec.name not in self._without_embeddings:
-            vector = await self._embed(lane, request, asked)
+            await self._embed(lane, request, asked)
+            vector = self._vector(asked, lane.version)  # unless another model has come meanwhile
         near = None if vector is None else self._near.nearest(_group(asked, lane.version), vector)
         if near is None or near[1] < self._similarity:
             return None
         answer = self._memory.get(near[0], lane.version)
         return None if answer is None else Remembered(answer, near[1])
 
-    async def _embed(self, lane: Lane, request: Request, asked: Question) -> Vector | None:
+    async def _embed(self, lane: Lane, request: Request, asked: Question) -> None:
         ask = partial(_ask, lane, request, Job(Work(text=request.asked.text)), LocalTask.EMBED)
         answer, _ = await self._flights.join((_embedded(asked), request.asked.tier), ask)
-        if isinstance(answer, LocalRefusal):
-            if answer.trouble is Trouble.NOT_CAPABLE:
-                self._without_embeddings.add(lane.spec.name)
-            return None
-        self._memory.put(_embedded(asked), answer)
-        return answer.vector
+        if isinstance(answer, Answer):
+            self._memory.put(_embedded(asked), answer)
+        elif answer.trouble is Trouble.NOT_CAPABLE:
+            self._without_embeddings.add(lane.spec.name)
 
     def _vector(self, asked: Question, version: str) -> Vector | None:
         if self._similarity is None or asked.task is not LocalTask.PROCESS:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from crew_moe.domain.chat import ChatRequest
 from crew_moe.domain.expert import Tier
@@ -128,6 +129,57 @@ async def test_near_text_with_other_options_is_computed(local: LocalGate) -> Non
     await ask(local, "aaaab", options={"style": "short"})
 
     assert not (await ask(local, "aaaaab")).cached
+
+
+class Slow(Upper):
+    """Its embedding of what has a z in it is not a number, and that of `text` takes until it is told to go on."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(concurrent=2)
+        self.held = Held()
+        self._text = text
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self._text in texts:
+            self.held(texts)
+        return super().embed(texts) * np.float32("nan" if "z" in texts[0] else 1.0)
+
+
+async def test_embedding_by_an_older_model_finds_no_neighbour_of_the_new_one() -> None:
+    slow = Slow("aaaaab")
+    local = opened(slow, cache=CacheSpec(similarity=0.9))
+    await ask(local, "cccc")
+    asking = asyncio.ensure_future(ask(local, "aaaaab"))
+    await asyncio.to_thread(slow.held.began.wait, 30.0)
+    slow.load()
+    await ask(local, "aaaab")
+    slow.held.go.set()
+    answer = await asking
+    await local.aclose()
+
+    assert (answer.cached, answer.result) == (False, "AAAAAB")
+
+
+async def test_embedding_that_is_no_number_is_near_to_nothing() -> None:
+    local = opened(Slow(), cache=CacheSpec(similarity=0.9))
+    await ask(local, "aaaa")
+    answer = await ask(local, "zzzz")
+    refused = await local.process(Asked(text="zzzz", task=LocalTask.EMBED))
+    await local.aclose()
+
+    assert (answer.cached, answer.result) == (False, "ZZZZ")
+    assert isinstance(refused, LocalRefusal)
+    assert refused.trouble is Trouble.MODEL_FAILED
+
+
+async def test_one_question_of_many_callers_takes_one_place_among_the_neighbours(upper: Upper) -> None:
+    local = opened(upper, cache=CacheSpec(embeddings=4, similarity=0.9))
+    await ask(local, "aaaab")
+    await asyncio.gather(*(ask(local, "cccc") for _ in range(5)))
+    near = await ask(local, "aaaaab")
+    await local.aclose()
+
+    assert near.cached
 
 
 async def test_embedding_is_remembered(local: LocalGate) -> None:

@@ -65,6 +65,22 @@ async def test_under_load_an_answer_is_made_cheaper_unless_the_caller_minds(uppe
     assert told == [(1, 50), (4, 100)]
 
 
+async def test_cheaper_answer_is_remembered_for_those_who_would_get_it_again(upper: Upper) -> None:
+    held = Held()
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    local = opened(upper, clock=clock, batch=BatchSpec(max_wait_ms=0.0))
+    light = Asked(text="hello", options={"max_output_tokens": 50}, flexible=False)
+    upper.act = lambda _: clock.advance(0.6)
+    await local.process(light)
+    hanging = await slow_down(local, clock, upper, held)
+    again = processed(await local.process(Asked(text="hello", options={"max_output_tokens": 100}, timeout_s=1.0)))
+    held.go.set()
+    await hanging
+    await local.aclose()
+
+    assert (again.cached, again.profile) == (True, "light")
+
+
 async def test_four_hundred_at_once_get_each_their_own_answer(upper: Upper) -> None:
     local = opened(upper, batch=BatchSpec(queue=400))
     answers = await asyncio.gather(*(local.process(Asked(text=f"text {n}")) for n in range(400)))
