@@ -38,12 +38,12 @@ class Lessons:
 
     @classmethod
     def of(cls, examples: Iterable[Example], look: Look = features) -> Self:
-        """Look at every text. An example without a cluster is its own."""
+        """Look at every text. An example without a cluster is its own, together with those of the same text."""
         rows, labels, clusters = [], [], []
-        for number, example in enumerate(examples):
+        for example in examples:
             rows.append(look(example.text).vector)
             labels.append(example.expert)
-            clusters.append(example.cluster or f"{example.expert}/{number}")
+            clusters.append(example.cluster or f"{example.expert}/{digest(example.text).hex()}")
         vectors = np.array(rows) if rows else np.zeros((0, len(FEATURES)))
         return cls(vectors, tuple(labels), tuple(clusters))
 
@@ -76,7 +76,7 @@ class Lessons:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """Labelled texts from JSON lines of {"text": ..., "expert": ...}; each is a cluster of its own.
+    """Labelled texts from JSON lines of {"text": ..., "expert": ...}.
 
     Raises ConfigError, which names the file and the line.
     """

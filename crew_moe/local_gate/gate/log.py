@@ -23,7 +23,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from crew_moe.local_gate.features import FEATURES, TextFeatures, vector_of
+from crew_moe.domain.digest import digest
+from crew_moe.local_gate.features import FEATURES, TextFeatures, Vector, vector_of
 from crew_moe.local_gate.gate.choice import GateChoice
 from crew_moe.local_gate.gate.file import features_digest
 from crew_moe.local_gate.gate.lessons import Lessons
@@ -73,7 +74,7 @@ def correction_row(decision_id: str, better_expert: str) -> dict[str, Any]:
 
 def lessons_from_log(rows: Iterable[Mapping[str, Any]]) -> Lessons:
     """What rows of a log teach, as `DecisionLog.tail` gives them; those of other features, and all others, are passed
-    over. Each decision is a cluster of its own.
+    over. Decisions on the same text, as far as its features tell, are of one cluster.
     """
     choices: dict[str, Mapping[str, Any]] = {}
     told: dict[str, dict[str, Mapping[str, Any]]] = {OUTCOME: {}, CORRECTION: {}, FEEDBACK: {}}
@@ -87,7 +88,12 @@ def lessons_from_log(rows: Iterable[Mapping[str, Any]]) -> Lessons:
     taught = {name: expert for name, expert in found.items() if expert is not None}
     vectors = [vector_of(choices[name]["features"]) for name in taught]
     matrix = np.array(vectors) if vectors else np.zeros((0, len(FEATURES)))
-    return Lessons(matrix, tuple(taught.values()), tuple(f"log/{name}" for name in taught))
+    clusters = (f"log/{expert}/{_named(row)}" for expert, row in zip(taught.values(), vectors, strict=True))
+    return Lessons(matrix, tuple(taught.values()), tuple(clusters))
+
+
+def _named(vector: Vector) -> str:
+    return digest(vector.tobytes().hex()).hex()
 
 
 def _lesson(

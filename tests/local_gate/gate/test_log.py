@@ -105,8 +105,18 @@ def test_lessons_come_back_from_a_log_as_they_were(chosen: dict[str, Any], url: 
     lessons = lessons_from_log(log.tail(10))
     log.close()
 
-    assert (lessons.labels, lessons.clusters) == (("extractive",), ("log/d1",))
+    assert lessons.labels == ("extractive",)
     assert np.array_equal(lessons.vectors[0], features(TEXT).vector)
+
+
+def test_text_that_came_often_is_one_cluster() -> None:
+    texts = {"d1": TEXT, "d2": "Which other one?", "d3": TEXT}
+    named = [named_row(name, "extractive", features(text)) for name, text in texts.items()]
+    served = [outcome_row(name, "extractive", success=True) for name in texts]
+
+    clusters = lessons_from_log([*served, *named]).clusters
+
+    assert clusters[0] == clusters[2] != clusters[1]
 
 
 def test_empty_log_gives_no_lessons() -> None:

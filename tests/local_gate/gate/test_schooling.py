@@ -34,6 +34,15 @@ def test_texts_of_one_cluster_are_held_out_together() -> None:
     assert figures.accuracy < 0.9  # a word says nothing of another one; had each been seen, it would be 1
 
 
+def test_same_text_is_of_one_cluster_wherever_it_comes_from() -> None:
+    one, two = Example(text="one", expert="ab"), Example(text="two", expert="ab")
+
+    clusters = Lessons.of([one]).plus(Lessons.of([two, one, replace(one, expert="cd")])).clusters
+
+    assert clusters[0] == clusters[2]
+    assert len(set(clusters)) == 3
+
+
 def test_expert_with_one_example_can_not_be_held_out() -> None:
     single = Lessons.of([Example(text="one", expert="lonely")])
 
