@@ -1,7 +1,8 @@
 """A gate from lessons, with the figures that say how good it is: trained in folds, calibrated, and then on everything.
 
-Texts of one cluster (one template, one kind of document, the same text) stay in one fold. Each fold is judged by a network that has not
-seen it; the temperature comes from these judgements. The network that is kept has learned from all lessons.
+Texts of one cluster (one template, one kind of document, the same text) stay in one fold. Each fold is judged by a
+network that has not seen it; the temperature comes from these judgements. The network that is kept has learned from all
+lessons.
 """
 
 from __future__ import annotations
