@@ -120,6 +120,13 @@ class Batcher(Generic[H, T, R]):
             if self._line.remove(place.number):
                 del self._members[place.number]
 
+    def widen(self, places: int) -> None:
+        """In any thread: so many batches are computed at once from now on; those that wait need wait no longer."""
+        if places != self.places:
+            self.places = places
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._look_soon)
+
     async def aclose(self) -> None:
         """Refuse whoever waits, and return when nothing is computed any more. Idempotent."""
         self._closed = True

@@ -22,12 +22,16 @@ def complaint_about(asked: Asked, hosts: Mapping[str, HostSpec]) -> LocalRefusal
         return unavailable("no expert is hosted here")
     if not isinstance(asked.text, str):
         return wrong(f"the text must be a string, not {type(asked.text).__name__}", expert=asked.expert)
-    if asked.timeout_s is not None and not (math.isfinite(asked.timeout_s) and asked.timeout_s > 0):
+    if asked.timeout_s is not None and not is_time(asked.timeout_s):
         return wrong(f"timeout_s must be a number of seconds above 0, not {asked.timeout_s!r}", expert=asked.expert)
     most = asked.options.get("max_output_tokens")
     if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
         return wrong("options.max_output_tokens must be a whole number of at least 1", expert=asked.expert)
     return _length(asked, hosts) or _characters(asked)
+
+
+def is_time(seconds: float) -> bool:
+    return math.isfinite(seconds) and seconds > 0
 
 
 def unknown(expert: str, known: Iterable[str]) -> LocalRefusal:

@@ -14,7 +14,7 @@ from crew_moe.domain.hosting import HostKind, LocalPlan
 from crew_moe.domain.local_work import Asked, LocalRefusal, Processed, Trouble, Work
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.engine.cache import MAX_BYTES, Lru, text_digest
-from crew_moe.local_gate.engine.checks import complaint_about, unknown
+from crew_moe.local_gate.engine.checks import complaint_about, is_time, unknown
 from crew_moe.local_gate.engine.lane import WARM, Answer, Job, Lane, Pool
 from crew_moe.local_gate.engine.notes import Notes
 from crew_moe.local_gate.engine.pipe import Pipe
@@ -30,6 +30,8 @@ from crew_moe.ports import Clock
 
 LONG: Final = 20_000
 """Characters from which a text is looked at in a thread: the loop goes on meanwhile."""
+LOOKING: Final = 4
+"""As many long texts are looked at at once; the others wait, and no thread with them."""
 GOES_ON: Final = frozenset(trouble for trouble in Trouble if trouble.is_outage) - {Trouble.TIMEOUT} | {
     Trouble.NOT_CAPABLE,
     Trouble.INPUT_TOO_LONG,
@@ -77,16 +79,15 @@ class Engine:
             entries=plan.cache.results, max_bytes=MAX_BYTES, size=lambda seen: seen.vector.nbytes
         )
         self._lock = Lock()
+        self._looking = asyncio.Semaphore(LOOKING)
 
     async def answer(self, asked: Asked, pipe: Pipe | None = None) -> Processed | LocalRefusal:
         """What comes of one request. Raises nothing but that it was cancelled."""
         timeout_s = asked.timeout_s if asked.timeout_s is not None else self._plan.timeout_s
         try:
-            request = await self._request(asked, timeout_s, pipe)
-            if isinstance(request, LocalRefusal):
-                return request
-            async with asyncio.timeout(request.deadline - self._clock.monotonic()):
-                return await self._answer(request)
+            async with asyncio.timeout(timeout_s if is_time(timeout_s) else None):  # what is none is refused
+                request = await self._request(asked, timeout_s, pipe)
+                return request if isinstance(request, LocalRefusal) else await self._answer(request)
         except TimeoutError:
             self._tell("local_late", expert=asked.expert or "", timeout_s=timeout_s)
             return late(asked.expert, timeout_s)
@@ -130,7 +131,11 @@ class Engine:
         look = partial(self._look, asked)
         text: object = asked.text  # maybe no string, where nobody checks types; the look says so
         is_short = not isinstance(text, str) or len(text) < LONG
-        looked = look() if is_short else await asyncio.wrap_future(self.workers.result(look))
+        if is_short:
+            looked = look()
+        else:
+            async with self._looking:
+                looked = await asyncio.wrap_future(self.workers.result(look))
         if isinstance(looked, LocalRefusal):
             return looked
         seen, digest, size = looked

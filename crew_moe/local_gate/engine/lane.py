@@ -119,7 +119,7 @@ class Lane:
     def _met(self, host: Host, loads: int) -> None:
         """Remember what it tells of itself, unless it was reloaded meanwhile."""
         self.takes_chats = host.takes_chats
-        self.batcher.places = max(1, host.concurrent)
+        self.batcher.widen(max(1, host.concurrent))
         self._down_until = float("-inf")
         if loads == self._loads and self.version != host.version:
             self._tell("local_loaded", expert=self.spec.name, version=host.version)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from crew_moe.clock import ManualClock
-from crew_moe.domain.hosting import BatchSpec
+from crew_moe.domain.hosting import BatchSpec, LocalPlan
 from crew_moe.domain.local_work import Asked, LocalRefusal, Processed, Trouble
+from crew_moe.local_gate.engine.engine import LONG, LOOKING
+from crew_moe.local_gate.features import TextFeatures
 from crew_moe.local_gate.serving import LocalGate
 from tests.local_gate.engine_hosts import (
     FixedGate,
     Held,
     Upper,
+    as_host,
     opened,
     processed,
+    refusal,
+    spec,
 )
 from tests.waiting import until
 
@@ -79,6 +86,51 @@ async def test_cheaper_answer_is_remembered_for_those_who_would_get_it_again(upp
     await local.aclose()
 
     assert (again.cached, again.profile) == (True, "light")
+
+
+class Looking(FixedGate):
+    """Looks at long texts until told to go on."""
+
+    held = Held()
+
+    def features(self, text: str) -> TextFeatures:
+        if len(text) >= LONG:
+            self.held([text])
+        return FixedGate.features(self, text)
+
+
+async def test_long_texts_are_looked_at_a_few_at_a_time(upper: Upper) -> None:
+    hosts = {"upper": spec("upper", max_input_chars=2 * LONG)}
+    gate = Looking(["upper"])
+    local = LocalGate.open(LocalPlan(hosts=hosts), hosts={"upper": as_host(upper)}, gate=gate)
+    long = [asyncio.ensure_future(local.process(Asked(text=f"{n} " * LONG))) for n in range(9)]
+    late = refusal(await local.process(Asked(text="a " * (LONG - 1), timeout_s=0.01)))
+    await local.process(Asked(text="short"))
+    await asyncio.to_thread(until, lambda: len(gate.held.seen) >= LOOKING)
+    looked_at = len(gate.held.seen)
+    gate.held.go.set()
+    answers = [processed(await one) for one in long]
+    await local.aclose()
+
+    assert (looked_at, late.trouble, len(answers)) == (LOOKING, Trouble.TIMEOUT, 9)
+
+
+async def test_calls_that_wait_for_an_expert_to_be_loaded_go_together_where_it_takes_several() -> None:
+    together = threading.Barrier(3, timeout=5.0)
+
+    def pieces(text: str) -> Iterator[str]:
+        together.wait()
+        yield text
+
+    local = opened(Upper(pieces=pieces, concurrent=3))
+
+    async def last(text: str) -> object:
+        return [piece async for piece in local.stream(Asked(text=text))][-1]
+
+    answers = await asyncio.gather(*(last(text) for text in "abc"))
+    await local.aclose()
+
+    assert [processed(answer).result for answer in answers] == ["a", "b", "c"]
 
 
 async def test_four_hundred_at_once_get_each_their_own_answer(upper: Upper) -> None:
