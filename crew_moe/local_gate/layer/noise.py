@@ -11,7 +11,7 @@ _TINY: Final = 1e-20  # keeps both logarithms finite
 
 
 def jitter(x: Tensor, epsilon: float, generator: Generator | None) -> Tensor:
-    """x times a number between 1 - epsilon and 1 + epsilon, one for each entry (Fedus et al. 2021, 2.4)."""
+    """x times a number between 1 - epsilon and 1 + epsilon, one for each entry (Fedus et al. 2021, appendix C)."""
     return x * torch.empty_like(x).uniform_(1 - epsilon, 1 + epsilon, generator=generator)
 
 
