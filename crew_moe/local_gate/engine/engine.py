@@ -31,7 +31,7 @@ from crew_moe.ports import Clock
 LONG: Final = 20_000
 """Characters from which a text is looked at in a thread: the loop goes on meanwhile."""
 LOOKING: Final = 4
-"""As many long texts are looked at at once; the others wait, and no thread with them."""
+"""As many long texts are looked at at once; the others wait."""
 GOES_ON: Final = frozenset(trouble for trouble in Trouble if trouble.is_outage) - {Trouble.TIMEOUT} | {
     Trouble.NOT_CAPABLE,
     Trouble.INPUT_TOO_LONG,
@@ -69,6 +69,7 @@ class Engine:
             name: Lane(spec, pool, batch=plan.batch, clock=clock, tell=tell) for name, spec in plan.hosts.items()
         }
         self.workers = Workers("local-gate")
+        self._lookers = Workers("local-gate-look", most=LOOKING)
         self._plan = plan
         self._gate = gate
         self._clock = clock
@@ -79,7 +80,6 @@ class Engine:
             entries=plan.cache.results, max_bytes=MAX_BYTES, size=lambda seen: seen.vector.nbytes
         )
         self._lock = Lock()
-        self._looking = asyncio.Semaphore(LOOKING)
 
     async def answer(self, asked: Asked, pipe: Pipe | None = None) -> Processed | LocalRefusal:
         """What comes of one request. Raises nothing but that it was cancelled."""
@@ -122,7 +122,7 @@ class Engine:
 
     def join(self, within_s: float) -> None:
         """In any thread, after the loop has ended: wait for the threads."""
-        for workers in (self.workers, *(lane.workers for lane in self.lanes.values())):
+        for workers in (self.workers, self._lookers, *(lane.workers for lane in self.lanes.values())):
             workers.close(within_s)
 
     async def _request(self, asked: Asked, timeout_s: float, pipe: Pipe | None) -> Request | LocalRefusal:
@@ -131,11 +131,7 @@ class Engine:
         look = partial(self._look, asked)
         text: object = asked.text  # maybe no string, where nobody checks types; the look says so
         is_short = not isinstance(text, str) or len(text) < LONG
-        if is_short:
-            looked = look()
-        else:
-            async with self._looking:
-                looked = await asyncio.wrap_future(self.workers.result(look))
+        looked = look() if is_short else await asyncio.wrap_future(self._lookers.result(look))
         if isinstance(looked, LocalRefusal):
             return looked
         seen, digest, size = looked

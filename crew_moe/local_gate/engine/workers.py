@@ -13,16 +13,19 @@ T = TypeVar("T")
 
 
 class Workers:
-    """Does each call in a thread of its own, a free one where there is one; whoever calls bounds how many there are.
+    """Does each call in a thread of its own, a free one where there is one. There are `most` threads at most, for whose
+    turn later calls wait; without it, whoever calls bounds how many there are.
 
     The threads are daemons: a model that never comes back holds up no program's end.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, most: int | None = None) -> None:
         self._name = name
+        self._most = most
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._free = 0
+        """How many threads wait for calls; below 0, how many calls wait for threads."""
         self._threads: list[threading.Thread] = []
         self._closed = False
 
@@ -34,7 +37,7 @@ class Workers:
         with self._lock:
             if self._closed:
                 return False
-            if self._free:
+            if self._free > 0 or len(self._threads) == self._most:
                 self._free -= 1
             else:
                 number = len(self._threads)

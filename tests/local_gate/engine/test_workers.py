@@ -30,6 +30,15 @@ def test_calls_at_the_same_time_have_a_thread_each() -> None:
     assert workers.close(within_s=30.0)
 
 
+def test_calls_beyond_the_most_wait_for_a_thread() -> None:
+    workers = Workers("test-workers", most=2)
+    names = [workers.result(lambda: threading.current_thread().name) for _ in range(20)]
+    again = [workers.result(lambda: threading.current_thread().name) for _ in range(20)]
+
+    assert len({future.result(30.0) for future in (*names, *again)}) <= 2
+    assert workers.close(within_s=30.0)
+
+
 def test_what_a_call_raises_is_raised_to_whoever_asked() -> None:
     workers = Workers("test-workers")
     future = workers.result(lambda: 1 / 0)
