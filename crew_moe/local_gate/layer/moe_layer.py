@@ -66,6 +66,8 @@ class MoELayer(nn.Module):
         _check(x, mask)
         flat = x.reshape(-1, x.shape[-1])  # (T, d)
         live = None if mask is None else mask.reshape(-1).to(torch.bool)
+        if live is not None:  # attention leaves NaN where a token may look at nothing, and NaN spoils every gradient
+            flat = flat.masked_fill(~live.unsqueeze(-1), 0.0)
         scores: Scores = self.gate(flat, generator)
         routes = self.router(
             scores.logits,

@@ -188,6 +188,18 @@ def test_nothing_but_padding_becomes_zeros(router: TokenRouter) -> None:
     assert report.routes.dropped == 0
 
 
+@pytest.mark.parametrize("router", ROUTERS.values(), ids=ROUTERS)
+def test_padding_that_is_not_a_number_spoils_no_gradient(router: TokenRouter) -> None:
+    layer = layer_of(router, shared=SwiGLUExperts(1, D, F))
+    x, mask = torch.randn(B, S, D, dtype=torch.float64), torch.ones(B, S)
+    x[1, -2:], mask[1, -2:] = torch.nan, 0  # as attention leaves rows that may look at nothing
+
+    y, report = layer(x, mask)
+    found = gradients(slope(y) + report.loss(), layer.parameters())
+
+    assert all(made.isfinite().all() for made in (y, *found))
+
+
 def test_all_tokens_may_go_to_one_expert() -> None:
     layer = layer_of(TopK(k=1, weighting=Weighting.PROBABILITY))
     x = tokens().detach().abs().requires_grad_()
