@@ -93,7 +93,8 @@ class HostedClient:
             while (chunk := self._wait(anext(pieces, None))) is not None:
                 yield chunk
         finally:
-            self._wait(pieces.aclose())
+            if not self._closed:  # else the gate that it came from has ended it
+                self._wait(pieces.aclose())
 
     async def astream(
         self, expert: Expert, request: ChatRequest, *, timeout_s: float
@@ -115,7 +116,7 @@ class HostedClient:
             self._closed = True
             engine, self._engine = self._engine, None
             loop, self._loop = self._loop, None
-        if engine is not None:
+        if engine is not None and self._pid == os.getpid():  # a fork's parent goes on with its own
             engine.close()
         if loop is not None:
             loop.stop()
@@ -142,6 +143,8 @@ class HostedClient:
     def _wait(self, work: Awaitable[T]) -> T:
         """What comes of the work, done in a thread: the caller's own loop, if it has one, stands still meanwhile."""
         with self._lock:
+            if self._closed:
+                raise _closed()
             if self._loop is None or not self._loop.alive:
                 self._loop = LoopThread("crew-moe-hosted", closed=_closed)
             future = self._loop.submit(_awaited(work))

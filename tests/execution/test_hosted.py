@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -245,3 +246,26 @@ def test_an_expert_with_an_address_is_asked_there(over: Callable[..., HostedClie
     client.call(hosted("upper"), CHAT, timeout_s=PATIENCE_S)
 
     assert (remote.calls, len(host.batches)) == (["local/far"] * 2, 1)
+
+
+def test_a_stream_outlives_no_close() -> None:
+    client = HostedClient(lambda: opened(Endless()))
+    coming = client.stream(hosted("upper"), CHAT, timeout_s=0.5)
+    next(coming)
+    client.close()
+    with pytest.raises(CallFailed):
+        list(coming)
+
+    assert [thread.name for thread in threading.enumerate() if thread.name == "crew-moe-hosted"] == []
+
+
+def test_a_forked_child_closes_nothing_of_its_parent_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = opened(Upper())
+    client = HostedClient(lambda: gate)
+    client.call(hosted("upper"), CHAT, timeout_s=PATIENCE_S)
+    with monkeypatch.context() as child:
+        child.setattr("os.getpid", lambda: -1)
+        client.close()
+
+    assert not gate.health().closed
+    gate.close()
