@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from crew_moe.catalog.local_schema import MAX_EXAMPLES, GateEntry, HostEntry, LocalFile, keys_of
 from crew_moe.catalog.locate import layers
 from crew_moe.catalog.parse import parse_documents
 from crew_moe.documents import read_mapping, read_yaml
 from crew_moe.domain.address import is_web_address
+from crew_moe.domain.host_rules import is_public
 from crew_moe.domain.hosting import BatchSpec, CacheSpec, GateSpec, HostSpec, LocalPlan
 from crew_moe.errors import ConfigError
 from crew_moe.settings import read_settings
@@ -21,6 +23,10 @@ GATES: Final = "gates"
 """The folder, among the models, of gates that were trained on examples."""
 AUTO: Final = "auto"
 """No expert may be called so: the name stands for the gate's own choice."""
+PUBLIC: Final = (
+    "is a public address, and hosted experts get texts that may not leave your machines; if the server is one of them,"
+    " say so, and if not, enter it in experts.yaml"
+)
 
 Document = tuple[Path, Mapping[str, Any]]
 
@@ -65,9 +71,18 @@ class _Layered:
 
     def path(self, written: str, *keys: str) -> Path:
         """Where the path of that key leads."""
-        path = Path(written).expanduser()
-        beside = self.file(*keys).parent / path
-        return beside if path.is_absolute() or beside.exists() else self.models / path
+        beside = self.beside(written, *keys)
+        return beside if beside.exists() or Path(written).expanduser().is_absolute() else self.models / written
+
+    def beside(self, written: str, *keys: str) -> Path:
+        """The path as it is seen from the file of that key."""
+        try:
+            path = self.file(*keys).parent / Path(written).expanduser()
+            path.exists()
+        except (OSError, RuntimeError) as error:  # a name that is too long; a user's home that there is not
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise self.wrong(f"is no path ({why})", *keys) from None
+        return path
 
 
 def _whole_experts(documents: Sequence[Document]) -> list[Document]:
@@ -101,7 +116,7 @@ def _holds(document: Any, keys: Sequence[str]) -> bool:
 def _host(name: str, entry: HostEntry, layered: _Layered) -> HostSpec:
     _check(name, entry, layered)
     path = None if entry.path is None else layered.path(entry.path, "experts", name, "path")
-    told = entry.model_dump(exclude={"path", "examples", "examples_file"})
+    told = entry.model_dump(exclude={"path", "own", "examples", "examples_file"})
     return HostSpec(name=name, path=path, examples=_examples(name, entry, layered), **told)
 
 
@@ -125,8 +140,13 @@ def _check_remote(name: str, entry: HostEntry, layered: _Layered) -> None:
     for key, value in (("base_url", entry.base_url), ("model", entry.model)):
         if not value:
             raise layered.wrong(f"an expert of kind '{entry.kind}' needs '{key}'", "experts", name)
-    if not is_web_address(entry.base_url or ""):  # not shown: it may hold a password
-        raise layered.wrong("is no address that begins with http:// or https://", "experts", name, "base_url")
+    url, place = entry.base_url or "", ("experts", name, "base_url")  # never shown: it may hold a password
+    if not is_web_address(url):
+        raise layered.wrong("is no address that begins with http:// or https://", *place)
+    if "?" in url or "#" in url:
+        raise layered.wrong("must have no query and no fragment; a key goes into `api_key_env`", *place)
+    if not entry.own and is_public(urlsplit(url).hostname or ""):
+        raise layered.wrong(PUBLIC, *place, allowed=("own: true",))
 
 
 def _examples(name: str, entry: HostEntry, layered: _Layered) -> tuple[str, ...]:
@@ -134,7 +154,7 @@ def _examples(name: str, entry: HostEntry, layered: _Layered) -> tuple[str, ...]
     if entry.examples_file is None:
         return tuple(entry.examples)
     keys = ("experts", name, "examples_file")
-    file = layered.file(*keys).parent / Path(entry.examples_file).expanduser()
+    file = layered.beside(entry.examples_file, *keys)
     texts = read_yaml(file)
     if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
         raise ConfigError("must be a list of texts", file=str(file))

@@ -22,7 +22,7 @@ ClassPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_
 COMMON: Final = frozenset(
     {"kind", "max_input_chars", "max_output_tokens", "examples", "examples_file", "options", "warm"}
 )
-REMOTE: Final = frozenset({"base_url", "model", "api_key_env"})
+REMOTE: Final = frozenset({"base_url", "own", "model", "api_key_env"})
 WEIGHTS: Final = frozenset(
     {"path", "hub", "revision", "device", "dtype", "quantisation", "chunk_tokens", "overlap_tokens", "memory_mb"}
 )
@@ -38,7 +38,9 @@ def keys_of(kind: HostKind) -> frozenset[str]:
 
 
 class HostEntry(Entry):
-    """One hosted expert. Its kind decides which keys it may have."""
+    """One hosted expert. Its kind decides which keys it may have. `own`: the server is a machine of the user's, though
+    its address is a public one.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -48,6 +50,7 @@ class HostEntry(Entry):
     revision: Name | None = None
     class_path: ClassPath | None = Field(default=None, alias="class")
     base_url: Annotated[str, Field(max_length=2000)] | None = None
+    own: StrictBool | None = None
     model: Name | None = None
     api_key_env: VariableName | None = None
     device: Device = "auto"

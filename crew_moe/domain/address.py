@@ -39,6 +39,6 @@ def is_web_address(url: str) -> bool:
     """Whether it begins with http:// or https:// and names a host."""
     try:
         parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -132,6 +132,15 @@ class HostRules:
         return any(address in network for network in self.networks)
 
 
+def is_public(host: str) -> bool:
+    """Whether a host, as it is written, is one of the internet's; a name that might be counts as one.
+
+    >>> [is_public(host) for host in ("gpu-box", "10.0.0.7", "gpu.lan", "api.example.com", "8.8.8.8")]
+    [False, False, False, True, True]
+    """
+    return not HostRules().refusal(host.lower().rstrip("."))
+
+
 def _host_of(url: str, where: str) -> str:
     """The host, in lower case and without a final dot."""
     plain = url.isascii() and url.isprintable() and " " not in url and "\\" not in url and len(url) <= MAX_URL

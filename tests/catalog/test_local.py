@@ -102,6 +102,14 @@ def test_examples_stand_in_the_file_or_in_one_beside_it(tmp_path: Path) -> None:
         ({**REMOTE, "device": "cpu"}, "experts.new.device", "does not belong to an expert of kind 'vllm'"),
         ({**REMOTE, "model": None}, "experts.new", "an expert of kind 'vllm' needs 'model'"),
         ({**REMOTE, "base_url": "ftp://me:hunter2@host"}, "experts.new.base_url", "begins with http://"),
+        ({**REMOTE, "base_url": "http://me:hunter2@host:99999"}, "experts.new.base_url", "begins with http://"),
+        ({**REMOTE, "base_url": "http://host/v1?key=hunter2"}, "experts.new.base_url", "no query and no fragment"),
+        ({**REMOTE, "base_url": "https://me:hunter2@api.example.com/v1"}, "experts.new.base_url", "allowed: own: true"),
+        ({**REMOTE, "base_url": "http://8.8.8.8", "own": False}, "experts.new.base_url", "is a public address"),
+        ({"kind": "extractive", "own": True}, "experts.new.own", "does not belong to an expert of kind 'extractive'"),
+        ({"kind": "byt5", "path": "~nobody-at-all/x"}, "experts.new.path", "is no path ("),
+        ({"kind": "byt5", "path": "x" * 3000}, "experts.new.path", "is no path ("),
+        ({"kind": "extractive", "examples_file": "~nobody-at-all/x"}, "experts.new.examples_file", "is no path ("),
         ({**REMOTE, "api_key_env": "sk-hunter2"}, "experts.new.api_key_env", "is not written as it should be"),
         ({"kind": "python", "class": "no class"}, "experts.new.class", "is not written as it should be"),
         ({"kind": "byt5", "path": "x", "device": "gpu"}, "experts.new.device", "is not written as it should be"),
@@ -119,6 +127,21 @@ def test_a_mistake_in_an_expert_names_its_key(tmp_path: Path, entry: Any, key: s
     assert (error.file, error.key) == (str(tmp_path / "local.yaml"), key)
     assert says in str(error)
     assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "[::1]", "10.0.0.7", "192.168.1.9", "gpu-box", "gpu.lan", "me:pw@ai.local"]
+)
+def test_a_server_of_a_network_of_one_s_own_needs_no_word(tmp_path: Path, host: str) -> None:
+    url = f"http://{host}:8000/v1"
+
+    assert load_local(local(tmp_path, {"experts": {"new": {**REMOTE, "base_url": url}}})).hosts["new"].base_url == url
+
+
+def test_a_server_at_a_public_address_is_one_s_own_where_one_says_so(tmp_path: Path) -> None:
+    own = {**REMOTE, "base_url": "https://gpu.example.com/v1", "own": True}
+
+    assert load_local(local(tmp_path, {"experts": {"new": own}})).hosts["new"].base_url == own["base_url"]
 
 
 @pytest.mark.parametrize(
