@@ -135,6 +135,25 @@ def test_the_fallback_answers_a_chat_with_the_notice(backed: Local, stream: bool
     assert raw.headers["x-crew-moe-fallback"] == NOTICE
 
 
+def test_a_router_that_asks_for_a_hosted_expert_gets_no_fallback(backed: Local, sim: Simulation) -> None:
+    before = len(sim.requests)
+
+    with pytest.raises(openai.InternalServerError):
+        ask(backed, "local/down")
+
+    assert len(sim.requests) == before
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_chat_that_may_not_leave_gets_no_fallback(backed: Local, sim: Simulation, stream: bool) -> None:
+    before = len(sim.requests)
+
+    with pytest.raises(openai.APIStatusError):
+        ask(backed, "moe-expert-down", stream=stream, extra_body={"crew_moe": {"pii": "local_only"}})
+
+    assert len(sim.requests) == before
+
+
 def test_the_fallback_answers_a_text_with_the_notice(backed: Local, sim: Simulation) -> None:
     row = backed.process("a text", expert="down").json()
 
