@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from crew_moe.domain.hosting import LocalPlan
     from crew_moe.local_gate.engine.lane import Pool
     from crew_moe.ports import Host
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 LOOK_S: Final = 5.0
 
@@ -43,11 +47,12 @@ class RayHost:
         """Nothing: a replica had it loaded when it told of itself."""
 
     def process(self, works: Sequence[Work]) -> Sequence[Made | HostFailed]:
-        return [self._answered(work) for work in works]
+        return self._side_by_side(self._answered, works)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         asked = [Asked(text=text, expert=self.name, task=LocalTask.EMBED, flexible=False) for text in texts]
-        return np.asarray([self._seen(self._replicas.answer(self.name, one)).result for one in asked], np.float32)
+        done = self._side_by_side(lambda one: self._seen(self._replicas.answer(self.name, one)), asked)
+        return np.asarray([one.result for one in done], np.float32)
 
     def stream(self, work: Work) -> Iterator[str]:
         return self._replicas.stream(self.name, self._asked(work))
@@ -57,6 +62,13 @@ class RayHost:
 
     def unload(self) -> None:
         """Nothing: the replicas keep what fits into their memory."""
+
+    def _side_by_side(self, call: Callable[[T], R], given: Sequence[T]) -> list[R]:
+        """Several come together where they have waited for the first load, and each may go to another replica."""
+        if len(given) < 2:
+            return [call(one) for one in given]
+        with ThreadPoolExecutor(min(len(given), self.concurrent)) as threads:
+            return list(threads.map(call, given))
 
     def _answered(self, work: Work) -> Made | HostFailed:
         try:
@@ -101,7 +113,8 @@ class RayPool:
             if name not in self._hosts:
                 told = self._replicas.load(name)
                 self._hosts[name] = RayHost(name, self._replicas, told, concurrent=self._concurrent)
-        yield self._hosts[name]
+            ray_host = self._hosts[name]
+        yield ray_host
 
     def health(self) -> Mapping[str, HostHealth]:
         """How each expert is over all replicas; no model is loaded."""

@@ -91,9 +91,11 @@ def seen() -> list[tuple[Any, ...]]:
     return []
 
 
-def pool_of(seen: list[tuple[Any, ...]], *script: Any, timeout_s: float = 30.0) -> RayPool:
-    replica = type("Replica", (Scripted,), {"script": list(script), "seen": seen})
-    handle = serve.run(serve.deployment(replica).bind(), _local_testing_mode=True)
+def pool_of(
+    seen: list[tuple[Any, ...]], *script: Any, timeout_s: float = 30.0, replica: type[Scripted] = Scripted
+) -> RayPool:
+    scripted = type("Replica", (replica,), {"script": list(script), "seen": seen})
+    handle = serve.run(serve.deployment(scripted).bind(), _local_testing_mode=True)
     return RayPool(plan("upper", "second"), Replicas(handle, timeout_s=timeout_s), HostPool({}, 1), concurrent=8)
 
 
@@ -162,6 +164,26 @@ def test_call_that_nobody_waits_for_is_given_up(seen: list[tuple[Any, ...]]) -> 
     assert answer.trouble is Trouble.CANCELLED
 
 
+class Together(Scripted):
+    """Answers as soon as two calls are there."""
+
+    both = asyncio.Event()
+
+    async def answer(self, call_id: str, asked: Asked) -> Any:
+        self.seen.append((call_id, asked))
+        if len(self.seen) == 2:
+            self.both.set()
+        await self.both.wait()
+        return done(asked.text.upper())
+
+
+def test_calls_that_come_together_are_made_side_by_side(seen: list[tuple[Any, ...]]) -> None:
+    with pool_of(seen, None, replica=Together, timeout_s=2.0).use("upper") as host:
+        answers = host.process([Work(text=text) for text in "ab"])
+
+    assert [answer.text for answer in answers if isinstance(answer, Made)] == ["A", "B"]
+
+
 def test_stream_that_was_not_begun_is_begun_elsewhere(seen: list[tuple[Any, ...]]) -> None:
     with upper(seen, [LOST], ["A", "B", done("AB")]) as host:
         assert list(host.stream(Work(text="ab"))) == ["A", "B"]
@@ -201,6 +223,20 @@ def test_reload_reaches_the_replicas_and_tells_what_failed(seen: list[tuple[Any,
     with pytest.raises(HostFailed, match="too many wait"):
         pool.reload("upper")
     assert seen == [("upper",), ("upper",)]
+
+
+def test_reload_in_the_very_moment_of_a_call_does_it_no_harm(seen: list[tuple[Any, ...]]) -> None:
+    pool = pool_of(seen, done("A"))
+
+    @contextmanager
+    def reloaded_after() -> Iterator[None]:
+        yield
+        pool._hosts.clear()
+
+    pool._locks["upper"] = reloaded_after()  # type: ignore[assignment]  # all that is used of a lock
+
+    with pool.use("upper") as host:
+        assert host.version == "v1"
 
 
 def test_health_is_what_the_replicas_tell(seen: list[tuple[Any, ...]]) -> None:
