@@ -16,10 +16,12 @@ _DONE: Final = "[DONE]"
 
 
 def chat_body(work: Work, *, model: str, options: Mapping[str, Any], max_output_tokens: int) -> dict[str, Any]:
-    """The JSON to send: the whole chat, or the text as the user's one message. A chat's own words win over options."""
+    """The JSON to send: the whole chat, or the text as the user's one message. A chat's own words win over options; of
+    all that is said of the longest answer the least counts, `max_output_tokens` at most.
+    """
     chat = work.chat or ChatRequest(messages=[{"role": "user", "content": work.text}])
     told = {
-        "max_tokens": chat.max_output_tokens or work.max_output_tokens,
+        "max_tokens": min(filter(None, (max_output_tokens, chat.max_output_tokens, work.max_output_tokens))),
         "temperature": chat.temperature,
         "stop": list(chat.stop) or None,
         "seed": chat.seed,
@@ -28,7 +30,6 @@ def chat_body(work: Work, *, model: str, options: Mapping[str, Any], max_output_
         "response_format": chat.response_format,
     }
     return {
-        "max_tokens": max_output_tokens,
         **{name: value for name, value in options.items() if name != "extra"},
         **options.get("extra", {}),
         **chat.extra,

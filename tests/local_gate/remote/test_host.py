@@ -70,6 +70,19 @@ def test_text_goes_to_its_server_whatever_proxy_the_environment_names(
     assert proxy.calls == []
 
 
+@pytest.mark.parametrize(
+    ("of_chat", "of_work", "sent"), [(None, 10**9, 77), (10**9, None, 77), (50, 20, 20), (20, 50, 20), (None, None, 77)]
+)
+def test_no_answer_is_longer_than_the_expert_s_longest(
+    played: Played, of_chat: int | None, of_work: int | None, sent: int
+) -> None:
+    chat = ChatRequest(messages=[{"role": "user", "content": "hello"}], max_output_tokens=of_chat)
+
+    one(opened(played, max_output_tokens=77), max_output_tokens=of_work, chat=chat)
+
+    assert played.asked(CHAT)[0]["max_tokens"] == sent
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_whole_chat_goes_and_comes_with_its_tool_calls(kind: HostKind) -> None:
     chat = ChatRequest(
