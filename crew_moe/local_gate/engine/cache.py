@@ -91,7 +91,7 @@ def question(expert: str, task: LocalTask, work: Work, text: bytes, *, tenant: s
         how = json.dumps([dict(work.options), work.max_output_tokens, chat], sort_keys=True)
     except (TypeError, ValueError):
         return None
-    return Question(expert, task, how if chat is None else text_digest(how).hex(), text, tenant)
+    return Question(expert, task, text_digest(how).hex(), text, tenant)
 
 
 def is_repeatable(kind: HostKind, task: LocalTask, work: Work) -> bool:

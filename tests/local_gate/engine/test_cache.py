@@ -205,6 +205,16 @@ async def test_same_question_at_the_same_time_is_computed_once() -> None:
     assert upper.batches == [["same"]]
 
 
+@pytest.mark.parametrize("chat", [None, ChatRequest(messages=[{"role": "user", "content": "a secret"}])])
+def test_neither_texts_nor_options_are_kept_and_a_question_takes_little(chat: ChatRequest | None) -> None:
+    work = Work(text="a secret", options={"instruction": "another secret" * 10_000}, chat=chat)
+
+    asked = question("e", LocalTask.PROCESS, work, text_digest("a secret"))
+
+    assert "secret" not in repr(asked)
+    assert len(repr(asked)) < 1000
+
+
 async def test_shared_computation_ends_with_its_last_caller() -> None:
     flights: Flights[str, int] = Flights()
     ended = asyncio.Event()
