@@ -199,7 +199,12 @@ class LocalGate:
 
     async def _reload(self, names: Collection[str]) -> Mapping[str, LocalRefusal | None]:
         engine = self._ready()
-        return {name: await engine.reload(name) for name in names}
+        try:
+            return {name: await engine.reload(name) for name in names}
+        except asyncio.CancelledError:
+            if self._closed:
+                return dict.fromkeys(names, unavailable(CLOSED))
+            raise
 
     async def _warm(self) -> None:
         engine = self._ready()

@@ -77,6 +77,18 @@ async def test_reload_swaps_the_model_and_says_what_failed(local: LocalGate, upp
     assert upper.loads == 2
 
 
+async def test_reload_that_hangs_is_told_of_the_close(upper: Upper) -> None:
+    held = Held()
+    local = opened(upper, timeout_s=0.05)
+    upper.load = lambda: held([])  # type: ignore[method-assign]
+    reloading = asyncio.ensure_future(local.reload(["upper"]))
+    await asyncio.to_thread(held.began.wait, 30.0)
+    await local.aclose()
+    held.go.set()
+
+    assert refusal((await reloading)["upper"]).trouble is Trouble.UNAVAILABLE
+
+
 async def test_warm_experts_are_loaded_at_the_start(upper: Upper) -> None:
     cold = Upper("cold")
     hosts = {"upper": spec("upper", warm=True), "cold": spec("cold")}

@@ -122,8 +122,8 @@ class HostPool:
             self._retire(seat)
 
     def health(self) -> dict[str, HostHealth]:
-        """How each host is, by name; loads nothing."""
-        return {name: self._health(name, slot) for name, slot in self._slots.items()}
+        """How each host is, by name; loads nothing. One that can't even tell has failed."""
+        return {name: self._told(name, slot) for name, slot in self._slots.items()}
 
     def close(self) -> None:
         """Unload what is loaded, each when its last user has left, and load nothing any more; idempotent. What is being
@@ -259,16 +259,23 @@ class HostPool:
                 victim.spare = seat.host
             self._end_move(victim, None, None)
 
+    def _told(self, name: str, slot: _Slot) -> HostHealth:
+        try:
+            return guarded(lambda: self._health(name, slot))
+        except HostFailed as error:
+            return HostHealth(name=name, state=Loaded.FAILED, trouble=error.trouble, what=error.what)
+
     def _health(self, name: str, slot: _Slot) -> HostHealth:
         with self._changed:
             seat, moving, failed = slot.seat, slot.moving, slot.failed
-        if seat is not None:
-            return seat.host.health()
-        if moving:
+        if seat is None and moving:
             return HostHealth(name=name, state=Loaded.LOADING)
-        if failed is not None:
-            return HostHealth(name=name, state=Loaded.FAILED, trouble=failed.trouble, what=failed.what)
-        return self._spare(slot).health()
+        if seat is not None or failed is None:
+            try:
+                return guarded(lambda: (seat.host if seat is not None else self._spare(slot)).health())
+            except HostFailed as error:
+                failed = error
+        return HostHealth(name=name, state=Loaded.FAILED, trouble=failed.trouble, what=failed.what)
 
 
 def _unload(host: Host) -> None:

@@ -11,10 +11,11 @@ from random import Random
 import pytest
 
 from crew_moe.domain.hosting import HostKind, HostSpec
-from crew_moe.domain.local_work import Loaded, Trouble
+from crew_moe.domain.local_work import HostHealth, Loaded, Trouble
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts import HostPool
-from tests.local_gate.hosts.blocks import MIB, Blocks
+from crew_moe.ports import Host
+from tests.local_gate.hosts.blocks import MIB, Block, Blocks
 
 THREADS = 8
 
@@ -267,6 +268,29 @@ def test_error_of_a_user_gives_the_host_back() -> None:
 def test_unknown_name_is_told_with_the_nearest() -> None:
     with pytest.raises(HostFailed, match="did you mean 'byt5'"), Blocks({"byt5": 1}).pool.use("byte5"):
         pass
+
+
+class Silent(Block):
+    """A host of somebody's own, which can't say how it is."""
+
+    def health(self) -> HostHealth:
+        raise KeyError("state")
+
+
+def test_health_of_the_others_is_told_whatever_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = Blocks({"a": 10, "silent": 10, "wrong": 10})
+    made = {"silent": Silent(HostSpec(name="silent", kind=HostKind.PYTHON), blocks.memory, 10, 1)}
+
+    def opened(spec: HostSpec) -> Host:
+        if spec.name == "wrong":
+            raise HostFailed(Trouble.UNAVAILABLE, "an option is wrong")
+        return made.get(spec.name) or Block(spec, blocks.memory, 10, 1)
+
+    monkeypatch.setattr(blocks.pool, "_open", opened)
+    health = blocks.pool.health()
+
+    assert [health[name].state for name in ("a", "silent", "wrong")] == [Loaded.COLD, Loaded.FAILED, Loaded.FAILED]
+    assert health["wrong"].what == "an option is wrong"
 
 
 def test_closed_pool_holds_nothing() -> None:
