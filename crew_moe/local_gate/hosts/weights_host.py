@@ -91,8 +91,9 @@ class WeightsHost:
             getattr(pieces, "close", lambda: None)()
 
     def health(self) -> HostHealth:
-        if self._model is not None:
-            loaded = self._model.loaded
+        model = self._model  # which may go meanwhile
+        if model is not None:
+            loaded = model.loaded
             return HostHealth(
                 name=self.name,
                 state=Loaded.READY,
