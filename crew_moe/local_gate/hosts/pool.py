@@ -122,8 +122,8 @@ class HostPool:
             self._retire(seat)
 
     def health(self) -> dict[str, HostHealth]:
-        """How each host is, by name; loads nothing. One that can't even tell has failed."""
-        return {name: self._told(name, slot) for name, slot in self._slots.items()}
+        """How each host is, by name; loads nothing."""
+        return {name: self._health(name, slot) for name, slot in self._slots.items()}
 
     def close(self) -> None:
         """Unload what is loaded, each when its last user has left, and load nothing any more; idempotent. What is being
@@ -258,12 +258,6 @@ class HostPool:
                 _unload(seat.host)
                 victim.spare = seat.host
             self._end_move(victim, None, None)
-
-    def _told(self, name: str, slot: _Slot) -> HostHealth:
-        try:
-            return guarded(lambda: self._health(name, slot))
-        except HostFailed as error:
-            return HostHealth(name=name, state=Loaded.FAILED, trouble=error.trouble, what=error.what)
 
     def _health(self, name: str, slot: _Slot) -> HostHealth:
         with self._changed:
