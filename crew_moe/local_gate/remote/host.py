@@ -139,7 +139,7 @@ class RemoteHost:
         self._model = self._version = ""
 
     def _take(self, model: Listed, found: Survey) -> None:
-        told = json.dumps([model.told, found.build, dict(self.spec.options)], sort_keys=True, default=str)
+        told = json.dumps([model.told, found.build, repr(self.spec.options)])
         self._model = model.name
         self._version = f"{self.spec.kind}:{model.name}@{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 

@@ -70,6 +70,13 @@ def test_text_goes_to_its_server_whatever_proxy_the_environment_names(
     assert proxy.calls == []
 
 
+def test_options_may_have_keys_of_any_kind(played: Played) -> None:
+    host = opened(played, options={"logit_bias": {7: -1.0, "8": 2.0}})
+
+    assert isinstance(one(host), Made)
+    assert host.version != opened(played, options={"logit_bias": {7: -1.0, "8": 3.0}}).version
+
+
 @pytest.mark.parametrize(
     ("of_chat", "of_work", "sent"), [(None, 10**9, 77), (10**9, None, 77), (50, 20, 20), (20, 50, 20), (None, None, 77)]
 )
