@@ -26,6 +26,12 @@ async def test_pieces_of_a_stream_are_the_whole(local: LocalGate) -> None:
     assert processed(whole).result == "HELLO"
 
 
+async def test_tokens_of_a_streamed_answer_are_estimated(local: LocalGate) -> None:
+    *_, whole = [piece async for piece in local.stream(Asked(text="hello"))]
+
+    assert (processed(whole).input_tokens, processed(whole).output_tokens) == (2, 2)
+
+
 async def test_reader_who_leaves_ends_the_model_s_work() -> None:
     closed = threading.Event()
 

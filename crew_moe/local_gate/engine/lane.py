@@ -19,6 +19,7 @@ from crew_moe.errors import HostFailed
 from crew_moe.local_gate.engine.batching import Batcher, Member
 from crew_moe.local_gate.engine.pipe import Pipe
 from crew_moe.local_gate.engine.workers import Workers
+from crew_moe.local_gate.extractive.tokens import estimate_tokens
 from crew_moe.ports import Clock, Host
 
 STREAM: Final = "stream"
@@ -171,7 +172,9 @@ def _stream(host: Host, members: Sequence[Waiter]) -> Sequence[Answer | HostFail
         close: Any = getattr(stream, "close", None)
         if close is not None:
             close()
-    return [Answer(version=host.version, made=Made(text="".join(pieces)))]
+    whole = "".join(pieces)  # whose tokens no host tells of a stream
+    given, made = estimate_tokens(member.item.work.text), estimate_tokens(whole)
+    return [Answer(version=host.version, made=Made(text=whole, input_tokens=given, output_tokens=made))]
 
 
 def _warm(host: Host, members: Sequence[Waiter]) -> Sequence[Answer | HostFailed]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from traceback import extract_tb
 from typing import Final, TypeVar
 
 from crew_moe.domain.local_work import Trouble
@@ -41,8 +43,8 @@ def failure_of(error: Exception) -> HostFailed:
         return missing_extra("local", str(error.name))
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_about_memory(error)):
         return HostFailed(Trouble.OUT_OF_MEMORY, "there is not enough memory for this", next_steps=FREE_MEMORY)
-    kind = type(error).__name__
-    return HostFailed(Trouble.MODEL_FAILED, f"the model failed ({kind})", next_steps=("try again, or another expert",))
+    what = f"the model failed ({type(error).__name__}{_place(error)})"
+    return HostFailed(Trouble.MODEL_FAILED, what, next_steps=("try again, or another expert",))
 
 
 def missing_extra(extra: str, module: str) -> HostFailed:
@@ -69,6 +71,14 @@ def give_memory_back() -> None:
 def retold(error: HostFailed) -> HostFailed:
     """The same refusal once more; an exception that is raised twice gathers tracebacks."""
     return HostFailed(error.trouble, error.what, next_steps=error.next_steps, retry_after_s=error.retry_after_s)
+
+
+def _place(error: Exception) -> str:
+    """The file and line that it came from, as far as they are known; of code that can't be read, its own."""
+    if isinstance(error, SyntaxError) and str(error.filename).endswith(".py"):
+        return f" in {Path(str(error.filename)).name}, line {error.lineno}"
+    frames = extract_tb(error.__traceback__)
+    return f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
 
 
 def _is_about_memory(error: RuntimeError) -> bool:

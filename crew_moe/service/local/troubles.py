@@ -24,7 +24,6 @@ _STATUSES: Final[Mapping[Trouble, int]] = {
     Trouble.CANCELLED: 409,
 }
 _FIELDS: Final[Mapping[Trouble, str]] = {
-    Trouble.INVALID_INPUT: "text",
     Trouble.INPUT_TOO_LONG: "text",
     Trouble.UNKNOWN_EXPERT: "expert",
     Trouble.NOT_CAPABLE: "expert",

@@ -51,6 +51,24 @@ def test_error_becomes_a_trouble_without_its_words(error: Exception, trouble: Tr
     assert failed.value.__context__ is None  # whose traceback would hold the text and the tensors
 
 
+def test_failure_of_a_model_is_told_with_its_file_and_line() -> None:
+    def call() -> None:
+        raise ValueError(SECRET)
+
+    with pytest.raises(HostFailed) as failed:
+        guarded(call)
+
+    line = call.__code__.co_firstlineno + 1
+    assert failed.value.what == f"the model failed (ValueError in test_failures.py, line {line})"
+
+
+def test_module_that_can_not_be_read_is_told_with_its_own_line() -> None:
+    with pytest.raises(HostFailed) as failed:
+        guarded(lambda: compile(f"ok = 1\n{SECRET}(", "/somewhere/mine.py", "exec"))
+
+    assert failed.value.what == "the model failed (SyntaxError in mine.py, line 2)"
+
+
 def test_failed_call_keeps_nothing_alive() -> None:
     class Tensor:
         """Something large."""

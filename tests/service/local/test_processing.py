@@ -59,6 +59,12 @@ def test_an_expert_may_be_named(local: Local, expert: str, used: str) -> None:
     assert row["confidence"] == (1.0 if expert == "second" else 0.5)
 
 
+def test_a_wrong_option_is_not_blamed_on_the_text(local: Local) -> None:
+    told = local.process("abc", options={"max_output_tokens": 0}).json()
+
+    assert told["detail"] == "invalid_input: options.max_output_tokens must be a whole number of at least 1"
+
+
 def test_an_embedding_is_a_list_of_numbers(local: Local) -> None:
     row = local.process("abc", task="embed").json()
 
@@ -70,6 +76,7 @@ def test_a_job_is_begun_and_its_answer_fetched(local: Local) -> None:
 
     assert (row["status"], row["answer"]["result"], row["error"]) == ("done", "SLOW WORDS", None)
     assert row["characters"] == len("slow words")
+    assert row["answer"]["usage"] == {"input_tokens": 3, "output_tokens": 3}
     assert 0 < row["expires_in_s"] <= KEPT_S
 
 
