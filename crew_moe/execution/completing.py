@@ -52,8 +52,8 @@ def prepare(
     if not request.text:
         asked = [message for message in chat.messages if message.get("role") == "user"]
         update["text"] = text_of(asked[-1].get("content")) if asked else ""
-        if request.task_type is None and not update["text"].strip():
-            update["task_type"] = TaskType.MULTIMODAL  # whatever is asked, it is not asked in words
+        if request.task_type is None and not update["text"].strip():  # whatever is asked, it is not asked in words
+            update["task_type"] = TaskType.MULTIMODAL if size.images or size.audio else TaskType.ANALYSIS
     if messages and request.context_tokens == 0:
         written = update.get("text", request.text)
         update["context_tokens"] = max(0, size.estimate - len(written) // 4)

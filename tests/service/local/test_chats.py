@@ -73,6 +73,11 @@ def ask(local: Local, model: str, **fields: Any) -> Any:
         return list(done) if fields.get("stream") else done
 
 
+@pytest.mark.parametrize("messages", [[{"role": "user", "content": ""}], [{"role": "system", "content": "Be brief."}]])
+def test_chat_without_a_question_asks_for_no_eyes(alone: Local, messages: list[Any]) -> None:
+    assert ask(alone, "moe-expert-upper", messages=messages).choices[0].finish_reason == "stop"
+
+
 @pytest.mark.parametrize("model", ["moe-auto", "local/auto", "moe-expert-upper", "local/upper"])
 def test_a_hosted_expert_answers_by_its_names(alone: Local, model: str) -> None:
     done = ask(alone, model)
