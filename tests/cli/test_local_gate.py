@@ -162,3 +162,37 @@ def test_log_in_memory_can_not_be_learned_from(cli: Cli, tmp_path: Path) -> None
 
     assert done.code == 2
     assert "needs a state that outlives this command" in done.err
+
+
+def test_files_of_the_same_name_are_learned_from_both(cli: Cli, tmp_path: Path) -> None:
+    files = []
+    for folder, text in (("first", "knit one, purl two"), ("second", "cast on forty stitches")):
+        (tmp_path / folder).mkdir()
+        row = json.dumps({"text": text, "expert": "knitting"})
+        files += ["--examples", examples(tmp_path / folder / "examples.jsonl", row)]
+
+    done = cli("local", "train-gate", *files, "--out", tmp_path / "gate", "--json")
+
+    assert done.code == 0, done.err
+    assert done.json["lessons"]["examples.jsonl"] == done.json["rows"]["knitting"] == 2
+
+
+def test_trained_gate_is_told_by_a_path_that_holds_anywhere(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+
+    done = cli("local", "train-gate", "--out", "mine")
+
+    assert f"gate: {{model: {tmp_path / 'mine'}}}" in done.out
+    assert "They came from: packaged " in done.out
+
+
+def test_route_among_nobody_says_that_nobody_is_hosted(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "local.yaml").write_text("experts: {byt5: null, longformer: null, extractive: null}\n")
+
+    done = cli("local", "route", "hello", "--config", tmp_path)
+
+    assert done.code == 2
+    assert "local.yaml: experts: no expert is hosted" in done.err

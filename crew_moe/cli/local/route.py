@@ -42,6 +42,8 @@ def route(
     if not given.strip():
         raise InvalidInput("there is no text in it", where=file or "TEXT")
     plan = load_local(config_folder(config))
+    if not plan.hosts:
+        raise ConfigError("no expert is hosted", file="local.yaml", key="experts")
     gate = Gate.open(plan.gate, plan.hosts)
     among = [name for name, host in plan.hosts.items() if len(given) <= host.max_input_chars]
     if not among:

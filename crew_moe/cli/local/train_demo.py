@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from math import isnan
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -63,7 +64,7 @@ def train_demo(
     if as_json:
         write_json({kind: {"folder": str(folders[kind]), **one.model_dump(mode="json")} for kind, one in made.items()})
     else:
-        _show(made, folders)
+        _show(made, folders, where)
 
 
 def _training() -> Callable[..., DemoManifest]:
@@ -78,7 +79,7 @@ def _training() -> Callable[..., DemoManifest]:
     return train
 
 
-def _show(made: dict[Kind, DemoManifest], folders: dict[Kind, Path]) -> None:
+def _show(made: dict[Kind, DemoManifest], folders: dict[Kind, Path], where: Path) -> None:
     for kind, manifest in made.items():
         done = manifest.trained
         say(
@@ -89,10 +90,18 @@ def _show(made: dict[Kind, DemoManifest], folders: dict[Kind, Path]) -> None:
         rows = ([task, *(share(figures.get(name)) for name in measures)] for task, figures in manifest.accuracy.items())
         show_table(("!On held-out words", *(f">{name}" for name in measures)), rows)
         say()
-    say(
-        "Shares of answers that are exact to the letter, but for rouge. The packaged local.yaml names these folders: "
-        "nothing else is needed. Next: crew-moe local serve, or crew-moe local bench."
-    )
+    but = ", but for rouge" if "longformer" in made else ""
+    say(f"Shares of answers that are exact to the letter{but}. The packaged local.yaml names these folders.")
+    say(f"Next: {_next(where)}crew-moe local serve, or crew-moe local bench.")
+
+
+def _next(where: Path) -> str:
+    """What has to be said before the next command, so that it looks for models there."""
+    from crew_moe.settings import read_settings
+
+    if where.resolve() == read_settings().models.resolve():
+        return ""
+    return f"export CREW_MOE_MODELS={quote(str(where.resolve()))}; "
 
 
 @contextmanager

@@ -51,7 +51,9 @@ def train_gate(
         return
     show_table(("Measure", ">Value"), _lines(told["figures"]))
     say(f"\n{file.version}: {', '.join(f'{count} lessons of {name}' for name, count in told['rows'].items())}.")
-    say(f"Written to {out}; `gate: {{model: {out}}}` in local.yaml uses it.")
+    said = ", ".join(f"{name} {count}" for name, count in told["lessons"].items())
+    say(f"They came from: {said}.")
+    say(f"Written to {out}; `gate: {{model: {out.resolve()}}}` in local.yaml uses it.")
 
 
 def _gathered(config: Path | None, files: list[Path], url: str | None) -> tuple[Lessons, dict[str, int]]:
@@ -61,19 +63,16 @@ def _gathered(config: Path | None, files: list[Path], url: str | None) -> tuple[
     from crew_moe.local_gate.gate.lessons import Example, Lessons, read_examples
 
     hosts = load_local(config_folder(config)).hosts
-    parts = {"packaged": packaged_lessons()}
-    parts["local.yaml"] = Lessons.of(
-        Example(text=text, expert=name) for name, host in hosts.items() for text in host.examples
-    )
-    for path in files:
-        parts[path.name] = Lessons.of(read_examples(path))
+    written = (Example(text=text, expert=name) for name, host in hosts.items() for text in host.examples)
+    parts = [("local.yaml", Lessons.of(written))]
+    parts += [(path.name, Lessons.of(read_examples(path))) for path in files]  # two may be called the same
     if url is not None:
-        parts["decision log"] = _logged(durable(url, "learning from the log"))
-    lessons = parts.pop("packaged")
+        parts.append(("decision log", _logged(durable(url, "learning from the log"))))
+    lessons = packaged_lessons()
     sources = {"packaged": len(lessons)}
-    for name, part in parts.items():
+    for name, part in parts:
         if len(part):
-            lessons, sources[name] = lessons.plus(part), len(part)
+            lessons, sources[name] = lessons.plus(part), sources.get(name, 0) + len(part)
     return lessons, sources
 
 

@@ -35,6 +35,16 @@ def test_json_is_what_lies_beside_the_weights(cli: Cli, tmp_path: Path) -> None:
     assert told["trained"]["seed"] == 3
 
 
+@pytest.mark.usefixtures("few_texts")
+def test_next_command_is_told_where_the_models_lie(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+
+    done = cli("local", "train-demo", "--models", tmp_path, "--only", "byt5", *SECONDS)
+
+    assert f"Next: export CREW_MOE_MODELS={tmp_path}; crew-moe local serve" in done.out
+    assert "rouge" not in done.out  # which is of the other model
+
+
 @pytest.mark.accept
 def test_demonstration_learns_what_it_says(cli: Cli, tmp_path: Path) -> None:
     """The whole recipe of the ByT5; minutes on two processors that nobody else uses."""
