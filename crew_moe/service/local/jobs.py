@@ -111,6 +111,7 @@ class Jobs:
             )
         finally:
             job.ended = self._clock.monotonic()
+            asyncio.get_running_loop().call_later(self._kept_s, self._forget)  # whether or not somebody comes
 
     def _of(self, owner: Owner, job_id: str) -> Job:
         self._forget()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
+from weakref import finalize
 
 import pytest
 
@@ -54,6 +55,26 @@ async def test_a_job_is_its_owner_s_alone() -> None:
     with pytest.raises(Refused):
         await found.drop(BOB, job_id)
     assert found.look(ANN, job_id)["job_id"] == job_id
+    await found.aclose()
+
+
+class Told(dict[str, Any]):
+    """An answer whose end can be seen."""
+
+
+async def test_an_answer_that_nobody_fetches_goes_when_its_time_is_over() -> None:
+    gone = asyncio.Event()
+
+    async def once(_: Heard) -> dict[str, Any] | Fault:
+        told = Told(ROW)
+        finalize(told, gone.set)
+        return told
+
+    found, _ = jobs(kept_s=0.0)
+    found.start(ANN, once)
+
+    async with asyncio.timeout(10.0):
+        await gone.wait()
     await found.aclose()
 
 
