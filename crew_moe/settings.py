@@ -125,6 +125,14 @@ def keep_ray_home(*, alone: bool) -> None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # its switch for more than one machine
 
 
+def keep_hub_home() -> None:
+    """Let the hub's library report nothing of its use, and ask nobody to convert a model, unless the environment says
+    otherwise. It is read when that library is imported.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+
+
 class Traces(StrEnum):
     """What the environment says of traces, by OpenTelemetry's own names."""
 

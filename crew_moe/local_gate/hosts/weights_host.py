@@ -13,6 +13,7 @@ from crew_moe.errors import HostFailed
 from crew_moe.local_gate.hosts.failures import LIBRARIES, give_memory_back, guarded, missing_extra
 from crew_moe.local_gate.hosts.input import complaint_of, each_with
 from crew_moe.local_gate.hosts.weights import source, version
+from crew_moe.settings import keep_hub_home
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,6 +114,7 @@ class WeightsHost:
             give_memory_back()
 
     def _open(self) -> Model:
+        keep_hub_home()
         source(self._spec)  # before torch is imported: what isn't there is said at once
         model: Model = import_module(MODELS[self._spec.kind]).open_model(self._spec)
         loaded = model.loaded

@@ -209,6 +209,21 @@ def test_models_that_are_loaded_at_once_are_all_whole(tiny: Tiny) -> None:
     assert all(host.health().state is Loaded.READY for host in hosts)
 
 
+@pytest.mark.parametrize(("set_up", "found"), [(None, "1"), ("0", "0")])
+def test_the_hub_gets_no_reports_unless_one_wants_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, set_up: str | None, found: str
+) -> None:
+    names = ("HF_HUB_DISABLE_TELEMETRY", "DISABLE_SAFETENSORS_CONVERSION")
+    for name in names:
+        monkeypatch.setenv(name, set_up or "")
+        if set_up is None:
+            monkeypatch.delenv(name)
+
+    failure(opened("byt5", path=tmp_path / "none"))
+
+    assert [os.environ[name] for name in names] == [found] * 2
+
+
 def test_loading_says_nothing_on_the_terminal(tiny: Tiny, capfd: pytest.CaptureFixture[str]) -> None:
     host = opened("longformer", path=tiny("led"))
     host.load()
