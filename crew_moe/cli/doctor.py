@@ -174,7 +174,7 @@ def _answering(expert: Expert, hosted: Mapping[str, HostHealth]) -> Check:
         here = find_spec("summa") is not None
         return _self_hosted(expert, OK if here else ABSENT, "in this process" if here else "needs the extra 'crew'")
     trouble = _trouble(f"{url}/models")
-    return _self_hosted(expert, PROBLEM if trouble else OK, f"{url}: {trouble or 'answers'}")
+    return _self_hosted(expert, PROBLEM if trouble else OK, f"{shown_state(str(url))}: {trouble or 'answers'}")
 
 
 def _here(expert: Expert, hosted: Mapping[str, HostHealth]) -> Check:

@@ -60,10 +60,10 @@ def durable(state: str | None, purpose: str) -> str:
 
 
 def shown_state(url: str) -> str:
-    """The state URL as it may be shown: without user and password."""
+    """The URL, of a state or of a server, as it may be shown: without user and password."""
     scheme, mark, rest = url.partition("://")
     credentials, at, place = rest.rpartition("@")
-    return f"{scheme}{mark}...@{place}" if credentials and at and scheme.startswith("redis") else url
+    return f"{scheme}{mark}...@{place}" if credentials and at and scheme.startswith(("redis", "http")) else url
 
 
 def user_name() -> str:

@@ -53,6 +53,15 @@ def test_self_hosted_expert_that_answers_is_ok(cli: Cli, crew_dir: Path) -> None
     assert _named(checks, "expert", "local/extractive")["state"] == "ok"
 
 
+def test_a_password_in_an_address_is_never_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREW_MOE_LOCAL_URL", "http://me:hunter2@127.0.0.1:9/v1")
+
+    done = cli("doctor", "--json")
+
+    assert "http://" in _named(done.json, "expert", "local/auto")["detail"]
+    assert "hunter2" not in done.out + done.err
+
+
 def test_self_hosted_expert_that_is_silent_is_a_problem(cli: Cli, crew_dir: Path) -> None:
     with simulate(speed=0) as providers:
         gone = providers.base_url
