@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from crew_moe.auth.caller import AccessScope
 from crew_moe.domain.local_work import HostHealth, Loaded, LocalHealth
 from crew_moe.errors import UnknownExpert
+from crew_moe.local_gate.engine.flights import Flights
 from crew_moe.local_gate.serving import LocalGate
 from crew_moe.service.access import GuardedRoute, needs
 from crew_moe.service.bodies import read_model
@@ -22,13 +23,17 @@ ELSEWHERE: Final = "server"
 
 
 def health_routes(engine: LocalGate) -> APIRouter:
-    """Whether it can answer at all, for whoever asks."""
+    """Whether it can answer at all, for whoever asks: those who ask at the same time are told of one look, so that
+    nobody has servers elsewhere asked more than that.
+    """
     routes = APIRouter(tags=["probes"])
+    looks: Flights[str, LocalHealth] = Flights()
 
     @routes.get("/health", response_model=HealthView, responses={503: {"model": HealthView}}, summary="Health")
     async def health(response: Response) -> dict[str, Any]:
         """Healthy as long as some expert may answer; a model that nobody has asked yet is not loaded."""
-        row = health_row(await run_in_threadpool(engine.health))
+        found, _ = await looks.join("health", lambda: run_in_threadpool(engine.health))
+        row = health_row(found)
         response.status_code = 200 if row["status"] == "healthy" else 503
         return row
 

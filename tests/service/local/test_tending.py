@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
 from crew_moe.domain.hosting import HostKind, HostSpec, LocalPlan
-from crew_moe.domain.local_work import Trouble
+from crew_moe.domain.local_work import HostHealth, Trouble
 from crew_moe.errors import HostFailed
 from crew_moe.local_gate.remote import open_remote
 from crew_moe.local_gate.serving import LocalGate
-from tests.local_gate.engine_hosts import FixedGate, Upper
+from tests.local_gate.engine_hosts import PATIENCE_S, FixedGate, Upper
 from tests.local_gate.remote.servers import playing
 from tests.service.local.serving import Local, engine_of, serving
 
@@ -117,3 +119,34 @@ def test_the_address_of_a_server_is_told_to_nobody() -> None:
     assert (told.json()["device"], told.json()["experts"]["far"]["device"]) == ("cpu", "server")
     assert told.json()["experts"]["far"]["version"]
     assert str(played.port) not in told.text
+
+
+class Slow(Upper):
+    """Its health takes until it may go on; remembers how many asked at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = self.most = 0
+        self.began, self.go = Event(), Event()
+
+    def health(self) -> HostHealth:
+        self.looks += 1
+        self.most = max(self.most, self.looks)
+        self.began.set()
+        assert self.go.wait(PATIENCE_S)
+        self.looks -= 1
+        return super().health()
+
+
+def test_many_who_ask_for_health_at_once_have_one_look_taken() -> None:
+    slow = Slow()
+    with serving(engine_of(slow)) as local, ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(local.client.get, "/health")]
+        assert slow.began.wait(PATIENCE_S)
+        asked += [threads.submit(local.client.get, "/health") for _ in range(7)]
+        assert local.client.get("/process/none").status_code == 404
+        slow.go.set()
+
+        assert [one.result(PATIENCE_S).status_code for one in asked] == [200] * 8
+
+    assert slow.most == 1
