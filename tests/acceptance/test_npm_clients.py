@@ -79,7 +79,7 @@ def test_the_openai_package_gets_answers_streams_tools_and_errors(installed: Pat
     )
     assert seen["tools"] == {**LOOK, "finish": "tool_calls"}
     assert seen["json"] == FINDING
-    assert seen["refused"] == {"kind": "NotFoundError", "status": 404, "code": "not_configured", "param": "model"}
+    assert seen["refused"] == {"kind": "NotFoundError", "status": 404, "code": "unknown_expert", "param": "model"}
     assert {"auto", "auto:fast", "gpt-4o", "moe-expert-byt5"} <= set(seen["models"])
 
 
@@ -99,4 +99,4 @@ def test_the_vercel_ai_sdk_gets_them_too(installed: Path, chat: Chat, sim: Simul
     assert seen["streamed"]["pieces"] > 5
     assert seen["tools"] == {"text": TEXT, "input": LOOK["arguments"], "output": "found figures", "steps": 2}
     assert seen["json"] == FINDING
-    assert seen["refused"] == {"isCallError": True, "status": 404, "again": False, "data": "not_configured"}
+    assert seen["refused"] == {"isCallError": True, "status": 404, "again": False, "data": "unknown_expert"}

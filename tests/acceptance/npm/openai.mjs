@@ -42,7 +42,7 @@ async function json() {
 
 async function refused() {
   try {
-    await client.chat.completions.create({ model: "moe-auto", messages });
+    await client.chat.completions.create({ model: "moe-expert-nobody", messages });
   } catch (error) {
     return { kind: error.constructor.name, status: error.status, code: error.code, param: error.param };
   }

@@ -40,7 +40,7 @@ async function json() {
 
 async function refused() {
   try {
-    await generateText({ model: provider("moe-auto"), prompt });
+    await generateText({ model: provider("moe-expert-nobody"), prompt });
   } catch (error) {
     return { isCallError: APICallError.isInstance(error), status: error.statusCode, again: error.isRetryable, data: error.data?.error?.code };
   }
