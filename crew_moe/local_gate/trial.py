@@ -10,12 +10,17 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
+from crew_moe.domain.hosting import HostKind, HostSpec
 from crew_moe.domain.local_work import Asked, LocalRefusal, Processed
+from crew_moe.errors import ConfigError
+from crew_moe.local_gate.demo.manifest import read_manifest
 from crew_moe.local_gate.serving import LocalGate
 
 WORDS: Final[Mapping[str, int]] = {"short": 50, "medium": 300, "long": 800}
 """A length of each kind that seed 003 tells apart: below 100 words, up to 500, above."""
 AT_ONCE: Final = 16
+PATIENCE_S: Final = 600.0
+"""What is slow is measured too; the time limit of the plan is for those who wait for an answer."""
 SYLLABLES: Final = ("ba", "den", "fo", "gri", "kel", "lu", "mar", "no", "pi", "ras", "sto", "ten", "vu", "wel", "zi")
 
 
@@ -46,6 +51,17 @@ async def times(gate: LocalGate, *, rounds: int, seed: int = 0) -> AsyncIterator
         yield name, await _times(gate, name, rounds, rng)
 
 
+def options_of(spec: HostSpec) -> dict[str, str]:
+    """What to ask an expert with, so that it takes any text: a demonstration ByT5 does nothing but its tasks."""
+    if spec.kind is not HostKind.BYT5 or spec.path is None:
+        return {}
+    try:
+        manifest = read_manifest(spec.path)
+    except ConfigError:  # the expert tells of it
+        return {}
+    return {"task": next(iter(manifest.tasks))} if manifest is not None and manifest.tasks else {}
+
+
 async def _times(gate: LocalGate, name: str, rounds: int, rng: Random) -> Times | LocalRefusal:
     first = await _ask(gate, name, WORDS["short"], rng)
     if isinstance(first, LocalRefusal):
@@ -72,7 +88,8 @@ async def _times(gate: LocalGate, name: str, rounds: int, rng: Random) -> Times 
 
 
 async def _ask(gate: LocalGate, name: str, words: int, rng: Random) -> Processed | LocalRefusal:
-    return await gate.process(Asked(text=prose(words, rng), expert=name))
+    options = options_of(gate.plan.hosts[name])
+    return await gate.process(Asked(text=prose(words, rng), expert=name, options=options, timeout_s=PATIENCE_S))
 
 
 def prose(words: int, rng: Random) -> str:
