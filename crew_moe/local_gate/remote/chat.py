@@ -72,10 +72,13 @@ def made(body: bytes, *, chatted: bool, at: str) -> Made:
 
 def text_pieces(pieces: Iterable[bytes], *, at: str) -> Iterator[str]:
     """The texts in a streamed chat completion. Raises HostFailed where it breaks off, or tells of an error."""
-    finished = False
+    begun = finished = False
     for event in _events(pieces):
         if event == _DONE:
+            if not begun:
+                raise HostFailed(Trouble.MODEL_FAILED, f"the server at {at} ended its answer before it began")
             return
+        begun = True
         choice = _choice(read_json(event.encode(), at=at), at, streamed=True)
         finished = finished or bool(choice.get("finish_reason"))
         text = _mapping(choice.get("delta")).get("content")

@@ -6,7 +6,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crew_moe.errors import HostFailed
@@ -32,6 +32,7 @@ def test_pieces_are_the_same_wherever_the_network_cuts(texts: list[str], cuts: l
 
 
 @given(st.binary(max_size=200))
+@example(b"data:[DONE]")
 def test_nonsense_is_told_as_a_failure(body: bytes) -> None:
     with pytest.raises(HostFailed):
         list(text_pieces([body, b"\ndata: {\n"], at="there"))
