@@ -57,6 +57,10 @@ class Work(BaseModel):
     session_key: Name | None = None
 
 
+# All of them and not `\s`, by which each language of patterns means something else.
+_BLANKS: Final = "".join(char for char in map(chr, range(0x3001)) if char.isspace())
+
+
 def _above(tier: str, *ceilings: str) -> dict[str, Any]:
     """A request whose wanted tier lies above its ceiling."""
     told = {"tier": {"const": tier}, "max_tier": {"enum": list(ceilings)}}
@@ -75,7 +79,7 @@ class RouteRequest(RoutingRequest):
         json_schema_extra={
             "anyOf": [
                 {"required": ["task_type"], "properties": {"task_type": {"type": "string"}}},
-                {"required": ["text"], "properties": {"text": {"pattern": r"\w"}}},
+                {"required": ["text"], "properties": {"text": {"pattern": f"[^{_BLANKS}]"}}},
             ],
             "not": {"anyOf": [_above("baseline", "fast"), _above("premium", "fast", "baseline")]},
         },

@@ -58,3 +58,20 @@ def test_every_example_works(document: dict[str, Any]) -> None:
 def test_two_apps_have_the_same_document(document: dict[str, Any]) -> None:
     with running() as other:
         assert other.client.get("/openapi.json").json() == document
+
+
+SAYING = ("Plan it", "!!!", "\u00fe/\u00cc", "\U0001f600", "\x00", "\ufeff")
+BLANK = (" ", "\x1c\x85", "\u3000\u2028")
+
+
+@pytest.mark.parametrize("text", [*SAYING, *BLANK])
+def test_a_text_that_tells_something_is_what_the_document_says(
+    document: dict[str, Any], service: Running, text: str
+) -> None:
+    spoken = next(
+        one for one in document["components"]["schemas"]["RouteRequest"]["anyOf"] if "text" in one["required"]
+    )
+
+    answer = service.client.post("/api/v1/route", json={"text": text})
+
+    assert (answer.status_code == 200) is bool(re.search(spoken["properties"]["text"]["pattern"], text))
