@@ -75,6 +75,7 @@ def documented(app: FastAPI, router: Router) -> dict[str, Any]:
         _hoist(operation, schemas)
         _tell_entrance(operation, guarded=path.startswith(GUARDED), openai=path.startswith(OPENAI))
     _name_names(schemas, router)
+    _allow_twins(schemas)
     return whole
 
 
@@ -115,6 +116,14 @@ def _name_names(schemas: MutableMapping[str, Any], router: Router) -> None:
     for properties in _properties(schemas):
         for name in names.keys() & properties.keys():
             _restrict(properties[name], names[name])
+
+
+def _allow_twins(schemas: Mapping[str, Any]) -> None:
+    """A set may be written with a word that stands twice: it is taken, so it must not be called wrong."""
+    for properties in _properties(schemas):
+        for found in properties.values():
+            for one in (found, *found.get("anyOf", ())):
+                one.pop("uniqueItems", None)
 
 
 def _properties(part: Any) -> Iterator[dict[str, Any]]:

@@ -75,3 +75,10 @@ def test_a_text_that_tells_something_is_what_the_document_says(
     answer = service.client.post("/api/v1/route", json={"text": text})
 
     assert (answer.status_code == 200) is bool(re.search(spoken["properties"]["text"]["pattern"], text))
+
+
+def test_a_word_that_stands_twice_is_taken_as_the_document_says(document: dict[str, Any], service: Running) -> None:
+    answer = service.client.post("/api/v1/route", json={"text": "Plan it", "requires": ["tools", "tools"]})
+
+    assert answer.status_code == 200
+    assert "uniqueItems" not in str(document["components"]["schemas"])
