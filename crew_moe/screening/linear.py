@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_moe.domain.digest import digest
+from crew_moe.domain.digest import canonical, checksum
 from crew_moe.domain.screening import Concern
 from crew_moe.errors import InvalidInput
 from crew_moe.screening.features import DIMENSIONS, Features
@@ -66,13 +66,13 @@ class LinearModel:
         document = {
             "format": FORMAT,
             "concern": self.concern.value,
-            "weights": _digest(weights),
+            "weights": checksum(weights),
             "bias": self.bias,
             "threshold": self.threshold,
             "patterns": dict(self.patterns),
             "provenance": dict(self.provenance),
         }
-        document["digest"] = _digest(_canonical(document))
+        document["digest"] = checksum(canonical(document))
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         (folder / f"{self.concern.value}.json").write_text(text, encoding="utf-8")
 
@@ -90,7 +90,7 @@ class LinearModel:
         weights = _bytes(folder / f"{concern.value}.npz")
         if document.get("concern") != concern.value or document.get("format") != FORMAT:
             raise InvalidInput(f"is not a model for {concern.value} of format {FORMAT}", where=str(described))
-        if document["weights"] != _digest(weights):
+        if document["weights"] != checksum(weights):
             raise InvalidInput("does not hold the weights that were trained", where=str(described.with_suffix(".npz")))
         return cls(
             concern=concern,
@@ -113,14 +113,6 @@ def _mean_root(weights: NDArray[np.float32], indices: NDArray[np.int64]) -> floa
     return float(weights[indices].sum()) / math.sqrt(len(indices)) if len(indices) else 0.0
 
 
-def _digest(data: bytes) -> str:
-    return digest(data.decode("latin-1")).hex()  # one character per byte
-
-
-def _canonical(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-
-
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -134,7 +126,7 @@ def _document(path: Path) -> dict[str, Any]:
     except ValueError:
         raise InvalidInput("is not JSON", where=str(path)) from None
     told = document.pop("digest", None) if isinstance(document, dict) else None
-    if told != _digest(_canonical(document)):
+    if told != checksum(canonical(document)):
         raise InvalidInput("was changed after training: its digest is not that of its content", where=str(path))
     document["digest"] = told
     return dict(document)

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from crew_moe.domain.digest import digest
+from crew_moe.domain.digest import canonical, checksum, digest
 from crew_moe.errors import ConfigError
 from crew_moe.local_gate.features import FEATURES, features
 from crew_moe.local_gate.gate.network import Network, Weights
@@ -50,10 +50,10 @@ class GateFile:
             "experts": list(self.network.experts),
             "features": features_digest(),
             "temperature": self.network.temperature,
-            "numbers": _digest(numbers),
+            "numbers": checksum(numbers),
             "provenance": dict(self.provenance),
         }
-        document["digest"] = _digest(_canonical(document))
+        document["digest"] = checksum(canonical(document))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / _NUMBERS).write_bytes(numbers)
@@ -72,7 +72,7 @@ class GateFile:
             raise ConfigError(f"is no gate of format {FORMAT}; {_AGAIN}", file=str(manifest))
         if document["features"] != features_digest():
             raise ConfigError(f"was trained on the features of another version; {_AGAIN}", file=str(manifest))
-        if document["numbers"] != _digest(numbers):
+        if document["numbers"] != checksum(numbers):
             raise ConfigError("does not hold the numbers that were trained", file=str(numbers_file))
         network = _unpacked(numbers, tuple(document["experts"]), document["temperature"])
         return cls(network=network, provenance=document["provenance"], version=f"gate@{document['digest'][:12]}")
@@ -109,14 +109,6 @@ def _unpacked(numbers: bytes, experts: tuple[str, ...], temperature: float) -> N
     )
 
 
-def _digest(data: bytes) -> str:
-    return digest(data.decode("latin-1")).hex()  # one character per byte
-
-
-def _canonical(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-
-
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -135,6 +127,6 @@ def _document(path: Path) -> dict[str, Any]:
     told = document.pop("digest", None) if isinstance(document, dict) else None
     if told is None:
         raise ConfigError("is not the manifest of a gate", file=str(path))
-    if told != _digest(_canonical(document)):
+    if told != checksum(canonical(document)):
         raise ConfigError("was changed after training: its digest is not that of its content", file=str(path))
     return {**document, "digest": told}

@@ -71,7 +71,7 @@ def memory_bytes(model: nn.Module) -> int:
 
 def _packed_bytes(module: nn.Module) -> int:
     if type(module).__module__.startswith("torch.ao.nn.quantized.dynamic"):
-        return int(module.in_features * module.out_features + 12 * module.out_features)  # type: ignore[operator]
+        return int(module.in_features * module.out_features + 12 * module.out_features)  # type: ignore[operator]  # ints there
     return 0
 
 

@@ -55,7 +55,7 @@ class Bench:
         self.model = model
         self.clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
         self.workers = Workers("test-batcher")
-        spec = BatchSpec(**{"max_size": 4, "max_wait_ms": 0.0, **limits})  # type: ignore[arg-type]
+        spec = BatchSpec(**{"max_size": 4, "max_wait_ms": 0.0, **limits})  # type: ignore[arg-type]  # as given
         self.batcher: Batcher[Model, str, str] = Batcher(
             "model", model.use, Model.run, spec=spec, clock=self.clock, workers=self.workers
         )

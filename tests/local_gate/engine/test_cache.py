@@ -32,7 +32,7 @@ async def local(upper: Upper) -> AsyncIterator[LocalGate]:
 
 
 async def ask(local: LocalGate, text: str, **fields: object) -> Processed:
-    answer = await local.process(Asked(text=text, **fields))  # type: ignore[arg-type]
+    answer = await local.process(Asked(text=text, **fields))  # type: ignore[arg-type]  # as given
     assert isinstance(answer, Processed), answer
     return answer
 

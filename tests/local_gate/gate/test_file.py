@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crew_moe.domain.digest import canonical, checksum
 from crew_moe.errors import ConfigError
-from crew_moe.local_gate.gate import file as gate_file
 from crew_moe.local_gate.gate.file import GateFile
 from crew_moe.local_gate.gate.training import fit
 from tests.local_gate.gate.given import QUICK, small_lessons
@@ -52,7 +52,7 @@ def _rewritten(**fields: object) -> Callable[[Path], None]:
         path = folder / "gate.json"
         document = {**json.loads(path.read_text()), **fields}
         document.pop("digest")
-        document["digest"] = gate_file._digest(gate_file._canonical(document))
+        document["digest"] = checksum(canonical(document))
         path.write_text(json.dumps(document))
 
     return rewrite

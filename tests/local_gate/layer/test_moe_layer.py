@@ -204,7 +204,7 @@ def test_all_tokens_may_go_to_one_expert() -> None:
     layer = layer_of(TopK(k=1, weighting=Weighting.PROBABILITY))
     x = tokens().detach().abs().requires_grad_()
     with torch.no_grad():
-        layer.gate.weight.copy_(torch.eye(E)[:, 2:3].expand(E, D) * 5)  # type: ignore[operator]
+        layer.gate.weight.copy_(torch.eye(E)[:, 2:3].expand(E, D) * 5)  # type: ignore[operator]  # a linear gate
 
     assert _apart(layer, Loop(k=1, weighting=Weighting.PROBABILITY), x) <= NEAR
     assert layer(x)[1].diagnostics().utilisation == (0, 0, 1, 0)
