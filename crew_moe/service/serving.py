@@ -21,6 +21,7 @@ SETTLE_S: Final = 5.0
 FLUSH_S: Final = 1.0
 TICK_S: Final = 0.05
 MAX_SOCKET_MESSAGE: Final = 65_536
+STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 STOPPING: Final = Fault(
@@ -135,10 +136,10 @@ def until_told() -> Iterator[None]:
     """SIGTERM and Ctrl-C end the block; nothing is raised beyond it. uvicorn takes them over while it serves, and
     raises the one that ended it once more.
     """
-    usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in usual:
-        signal.signal(number, _end)
+    usual = {number: signal.getsignal(number) for number in STOPS}
     try:
+        for number in STOPS:
+            signal.signal(number, _end)
         yield
     except _Ended:
         return
@@ -152,6 +153,9 @@ class _Ended(BaseException):
 
 
 def _end(*_: Any) -> None:
+    """Told again while it ends, the program goes on ending: a second exception would come in the middle of that."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
     raise _Ended
 
 

@@ -1,0 +1,41 @@
+"""What ends a server."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from crew_moe.service.serving import STOPS, until_told
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_told_to_end_a_program_ends_without_an_exception(number: signal.Signals) -> None:
+    done = []
+    with until_told():
+        done.append("began")
+        signal.raise_signal(number)
+        done.append("went on")
+
+    assert done == ["began"]
+
+
+@pytest.mark.parametrize("again", STOPS)
+def test_told_again_it_goes_on_ending(again: signal.Signals) -> None:
+    done = []
+    with until_told():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(again)
+            done.append("tidied")
+
+    assert done == ["tidied"]
+
+
+def test_what_listened_to_signals_before_does_so_afterwards() -> None:
+    before = [signal.getsignal(number) for number in STOPS]
+    with until_told():
+        signal.raise_signal(signal.SIGTERM)
+
+    assert [signal.getsignal(number) for number in STOPS] == before
