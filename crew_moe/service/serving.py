@@ -155,8 +155,12 @@ class _Ended(BaseException):
 def _end(*_: Any) -> None:
     """Told again while it ends, the program goes on ending: a second exception would come in the middle of that."""
     for number in STOPS:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _go_on)  # with SIG_IGN, one that has come already is complained about
     raise _Ended
+
+
+def _go_on(*_: Any) -> None:
+    pass
 
 
 def _settle_memory() -> None:

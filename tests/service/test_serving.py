@@ -39,3 +39,13 @@ def test_what_listened_to_signals_before_does_so_afterwards() -> None:
         signal.raise_signal(signal.SIGTERM)
 
     assert [signal.getsignal(number) for number in STOPS] == before
+
+
+def test_two_that_come_at_once_are_both_heard_in_peace(capfd: pytest.CaptureFixture[str]) -> None:
+    with until_told():
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        for number in STOPS:
+            signal.raise_signal(number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+    assert capfd.readouterr().err == ""
