@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crew_moe.catalog.access import access_rules, read_policies
+from crew_moe.catalog.learning_schema import learning_policy
 from crew_moe.catalog.locate import layers
 from crew_moe.catalog.parse import parse_documents, parse_layers
 from crew_moe.catalog.schema import (
@@ -105,6 +106,7 @@ def _policy(
         budgets=_budgets(parsed.budgets, file),
         screening=_screening(parsed.screening),
         gate=parsed.gate,
+        learning=learning_policy(parsed.learning, Path(file).parent),
     )
 
 
@@ -219,4 +221,6 @@ def _named_experts(parsed: PolicyFile) -> Mapping[str, Iterable[str]]:
         named[f"rules.{index}.use"] = rule.use
     for profile_id, profile in parsed.profiles.items():
         named[f"profiles.{profile_id}.expert"] = (profile.expert,)
+    if parsed.learning.baseline is not None:
+        named["learning.baseline.expert"] = (parsed.learning.baseline.expert,)
     return named

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from crew_moe.catalog.learning_schema import LearningEntry
 from crew_moe.domain.budget import OnExhausted, ScopeKind, Window
 from crew_moe.domain.expert import Capability, Tier
 from crew_moe.domain.request import Name, Unit, Usd
@@ -271,3 +272,4 @@ class PolicyFile(Entry):
     budgets: BudgetsEntry = BudgetsEntry()
     screening: ScreeningEntry = ScreeningEntry()
     gate: dict[str, Any] = {}
+    learning: LearningEntry = LearningEntry()

@@ -167,8 +167,86 @@ class Profile:
     max_latency_ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardFactor:
+    """A factor of one's own: a function, named by module (`module:function`) or as an installed entry point."""
+
+    name: str
+    weight: float
+    python: str | None = None
+    entry_point: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardPolicy:
+    """What a reward is made of (seed 001, seed 002): weights of what came of an answer, in [0, 1] each, and of the
+    penalties for latency and cost. A latency of `latency_scale_ms` and a cost of `cost_scale_usd` cost their weight
+    whole.
+    """
+
+    outcome: float = 1.0
+    quality: float = 1.0
+    latency: float = 0.0
+    cost: float = 0.0
+    latency_scale_ms: float = 10_000.0
+    cost_scale_usd: Decimal = Decimal("0.01")
+    factors: tuple[RewardFactor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BanditPolicy:
+    """How bandits explore and forget.
+
+    `alpha`: how many standard deviations LinUCB is hopeful by, and the scale of Thompson's draws, of which `draws` make
+    up the shares. `epsilon`: share of uniform picks. `gamma`: how sharply squarecb prefers. `ridge`: the prior's
+    precision. `half_life`: after so many observations of an arm an older one counts half; None: never forget.
+    """
+
+    alpha: float = 0.3
+    epsilon: float = 0.05
+    gamma: float = 100.0
+    draws: int = 256
+    ridge: float = 1.0
+    half_life: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Horizon:
+    """What may be spent over so many decisions."""
+
+    usd: Decimal
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineShare:
+    """An expert that keeps at least this share of the decisions for which it is eligible."""
+
+    expert_id: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningPolicy:
+    """What is learned, from what, and how far one voice reaches.
+
+    `model`: the file of a quality model. `client_cap`: how many observations' worth one source of feedback may move an
+    expert's weight at a task type. `preference_samples`: how many judgements of one user weigh as much as everybody's;
+    None: nothing is learned per user.
+    """
+
+    model: str | None = None
+    reward: RewardPolicy = RewardPolicy()
+    bandit: BanditPolicy = BanditPolicy()
+    horizon: Horizon | None = None
+    baseline: BaselineShare | None = None
+    client_cap: float = 5.0
+    preference_samples: float | None = None
+
+
 NO_BUDGETS: Final = BudgetPolicy()
 NO_SCREENING: Final = ScreeningPolicy()
+LEARNING: Final = LearningPolicy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +276,7 @@ class Policy:
     budgets: BudgetPolicy = NO_BUDGETS
     screening: ScreeningPolicy = NO_SCREENING
     gate: Mapping[str, Any] = field(default_factory=dict)
+    learning: LearningPolicy = LEARNING
 
     @cached_property
     def tight_budget_usd(self) -> float:

@@ -17,6 +17,7 @@ import numpy as np
 
 from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
+from crew_moe.domain.insight import Insight
 from crew_moe.domain.money import NANO
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.routing.batch_record import BatchRecord, Results
@@ -25,6 +26,7 @@ from crew_moe.routing.choice import is_greedy
 from crew_moe.routing.columns import Bools, Floats, Ints
 from crew_moe.routing.engine import NewSeed, check_names, decide
 from crew_moe.routing.features import estimate_ascii, extract, mentions_high_risk
+from crew_moe.routing.informed import is_informed
 from crew_moe.routing.lane import Lane
 from crew_moe.routing.needs import profile_of
 from crew_moe.routing.redeciding import beside
@@ -55,6 +57,8 @@ ALIKE: Final = itemgetter(
 )
 
 Answer = Decision | Infeasible
+Foresight = Callable[[RoutingRequest], Insight | None]
+"""What learning predicts of a request."""
 
 
 class Decisions(Sequence[Answer]):
@@ -104,31 +108,43 @@ def decide_batch(
     demands: Demands | Sequence[Demands] = NO_DEMANDS,
     identity: Mapping[str, str] | None = None,
     raw: Sequence[RoutingRequest] | None = None,
+    insight: Foresight | None = None,
 ) -> Decisions:
     """Answers for all requests, in order. Row i has the id `<batch_id>.<i>` and equals what `decide` gives it.
 
     `demands` are those of the whole batch, or one for each request; `identity` commits to whom all are made for.
     `raw` are the requests before one principal put its names into all: they have the same sizes, and cost nothing to
-    read where `requests` are made as they are read.
+    read where `requests` are made as they are read. `insight` is asked once for each request that is not judged in
+    columns.
     """
     demanded = [demands] * len(requests) if isinstance(demands, Demands) else demands
     seeds: dict[int, int] = {}
+    insights: dict[int, Insight | None] = {}
 
     def remake(row: int) -> Answer:
-        """Row `row` as a Decision; chance falls the same way each time."""
+        """Row `row` as a Decision; chance falls the same way each time, and what was predicted stays."""
 
         def seed() -> int:
             if row not in seeds:
                 seeds[row] = new_seed()
             return seeds[row]
 
-        row_id = f"{batch_id}.{row}"
-        return decide(requests[row], board, decision_id=row_id, now=now, new_seed=seed, demands=demanded[row])
+        if insight is not None and row not in insights:
+            insights[row] = insight(requests[row])
+        return decide(
+            requests[row],
+            board,
+            decision_id=f"{batch_id}.{row}",
+            now=now,
+            new_seed=seed,
+            demands=demanded[row],
+            insight=insights.get(row),
+        )
 
     record = BatchRecord(batch_id, board, now, len(requests), identity)
     sheet = _sheet_of(requests if raw is None else raw, None if isinstance(demands, Demands) else demands)
     for rows in sheet.alike(board.policy.tight_budget_usd):
-        plain = rows[sheet.ascii[rows]] if _in_columns(requests[rows[0]], board) else rows[:0]
+        plain = rows[sheet.ascii[rows]] if _in_columns(requests[rows[0]], board, insight) else rows[:0]
         if len(plain):
             for lane, sizes in _lanes(sheet, plain, requests[plain[0]], board, now, demanded[plain[0]]):
                 _judge(lane, sizes, record)
@@ -186,9 +202,11 @@ def _sheet_of(requests: Sequence[RoutingRequest], demands: Sequence[Demands] | N
     )
 
 
-def _in_columns(request: RoutingRequest, board: Board) -> bool:
+def _in_columns(request: RoutingRequest, board: Board, insight: Foresight | None) -> bool:
     """Whether requests like this one can be judged together."""
-    return request.task_type is not None and not request.parallel and is_greedy(request, board.policy)
+    if request.task_type is None or request.parallel or not is_greedy(request, board.policy):
+        return False
+    return insight is None or not is_informed(request.strategy or board.policy.strategy)
 
 
 def _lanes(

@@ -12,6 +12,7 @@ from datetime import datetime
 from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Group, Infeasible
 from crew_moe.domain.features import Features
+from crew_moe.domain.insight import Insight
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.errors import InvalidRequest, UnknownExpert
 from crew_moe.ports import StrategyContext
@@ -19,6 +20,7 @@ from crew_moe.routing.board import Board
 from crew_moe.routing.choice import Choice, choose_by, choose_highest, is_greedy
 from crew_moe.routing.features import extract
 from crew_moe.routing.group import Member, form_group, wanted_group
+from crew_moe.routing.informed import informed, is_informed
 from crew_moe.routing.lane import Field, Lane
 from crew_moe.routing.needs import Asked, Terms, likeness_of, terms_of
 from crew_moe.routing.rejections import infeasible_message, nearest_miss, rejections
@@ -38,20 +40,24 @@ def decide(
     new_seed: NewSeed,
     features: Features | None = None,
     demands: Demands = NO_DEMANDS,
+    insight: Insight | None = None,
 ) -> Decision | Infeasible:
     """The expert for one request, or why there is none.
 
     `new_seed` is asked for a seed only when chance is involved and the request brings none. `features` are those of
-    the request where somebody took them already; `demands` is what access rules, screening and the gate add to it.
+    the request where somebody took them already; `demands` is what access rules, screening and the gate add to it;
+    `insight` is what learning predicts of it.
     Raises InvalidRequest and UnknownExpert for a request that names what does not exist.
     """
     if features is None:
         features = extract(request)
     lane, asked = lane_for(request, features, board, now, demands)
+    strategy = request.strategy or board.policy.strategy
+    if insight is not None and is_informed(strategy):
+        lane = informed(lane, insight)
     terms = terms_of(request, features, board.policy)
     field = lane.figures.judge(*terms)
     choice = choose_highest(field)
-    strategy = request.strategy or board.policy.strategy
     if choice is None:
         grounds = Grounds(lane, terms, asked)
         return _refuse(board, grounds, features, strategy=strategy, decision_id=decision_id, now=now)
@@ -61,7 +67,7 @@ def decide(
         choice = Choice(lane.roster.ids.index(group.experts[0]), 1.0, group.reason)
     elif not is_greedy(request, board.policy):
         seed = new_seed() if seed is None else seed
-        choice = choose_by(strategy, lane.roster, field, _context(request, features, board, now), seed)
+        choice = choose_by(strategy, lane.roster, field, _context(request, features, board, now, insight), seed)
     return Decision(
         decision_id=decision_id,
         expert_id=lane.expert_at(choice.position),
@@ -70,7 +76,10 @@ def decide(
         propensity=choice.propensity,
         created_at=now,
         basis=ruled(
-            Ruling(lane, features, terms, choice.position, choice.reason, seed, request.fallbacks, group, asked), field
+            Ruling(
+                lane, features, terms, choice.position, choice.reason, seed, request.fallbacks, group, asked, insight
+            ),
+            field,
         ),
     )
 
@@ -152,7 +161,9 @@ def _refuse(
     )
 
 
-def _context(request: RoutingRequest, features: Features, board: Board, now: datetime) -> StrategyContext:
+def _context(
+    request: RoutingRequest, features: Features, board: Board, now: datetime, insight: Insight | None
+) -> StrategyContext:
     return StrategyContext(
         features=features,
         policy=board.policy,
@@ -160,6 +171,7 @@ def _context(request: RoutingRequest, features: Features, board: Board, now: dat
         tenant=request.tenant,
         session_key=request.session_key,
         now=now,
+        insight=insight,
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.digest import digest
+from crew_moe.domain.insight import insight_of
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.ports import StrategyContext
@@ -91,6 +92,7 @@ def row_of(
         "asked_tier": _asked_tier(ruling.lane),
         "figures": figures_row(ruling.lane.figures),
         "roster": ruling.lane.roster._asdict(),
+        "insight": None if ruling.insight is None else ruling.insight.as_dict(),
     }
 
 
@@ -167,7 +169,8 @@ def _roster(row: Mapping[str, Any]) -> Roster:
 def _context(row: Mapping[str, Any], policy: Policy) -> StrategyContext:
     """What the strategy saw."""
     now = datetime.fromisoformat(row["created_at"])
-    return StrategyContext(features=features_of(row), policy=policy, tier=row["asked_tier"], now=now)
+    insight = insight_of(row.get("insight"))
+    return StrategyContext(features=features_of(row), policy=policy, tier=row["asked_tier"], now=now, insight=insight)
 
 
 def _asked_tier(lane: Lane) -> str | None:

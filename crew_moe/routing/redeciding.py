@@ -21,6 +21,7 @@ from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.digest import digest
 from crew_moe.domain.expert import Tier
 from crew_moe.domain.features import Features
+from crew_moe.domain.insight import insight_of
 from crew_moe.domain.money import to_usd
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.registry import Registry
@@ -149,6 +150,7 @@ class Bench:
             new_seed=lambda: _seed_of(row),
             features=features,
             demands=demands,
+            insight=insight_of(row.get("insight")),
         )
 
     def _board(self, row: Mapping[str, Any], task_type: TaskType) -> Board:

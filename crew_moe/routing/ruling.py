@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from crew_moe.domain.decision import Candidate, CostRange, Group, Rejection
 from crew_moe.domain.features import Features
+from crew_moe.domain.insight import Insight
 from crew_moe.routing.cost import cost_range
 from crew_moe.routing.explain import rationale
 from crew_moe.routing.fallbacks import choose_fallbacks
@@ -35,7 +36,7 @@ class Ruling(NamedTuple):
     """Implements domain.decision.Basis. `position` is the chosen member of the lane, `reason` a word of the strategy's.
 
     `fallbacks_asked` is the user's own list, None when there is none. `asked` is what the first request of this kind
-    asked for, as all others of its kind did.
+    asked for, as all others of its kind did; `insight` what learning predicted.
     """
 
     lane: Lane
@@ -47,6 +48,7 @@ class Ruling(NamedTuple):
     fallbacks_asked: tuple[str, ...] | None
     group: Group | None
     asked: Asked
+    insight: Insight | None = None
 
     @property
     def field(self) -> Field:
