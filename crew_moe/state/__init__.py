@@ -7,9 +7,9 @@ from typing import Final
 
 from crew_moe.domain.policy import BreakerPolicy
 from crew_moe.errors import InvalidInput, StateError
-from crew_moe.ports import Approvals, Clock, DecisionLog, Feed, Ledger, Meters, StateStore
+from crew_moe.ports import Approvals, Clock, DecisionLog, Feed, Ledger, Meters, PageStore, StateStore
 
-__all__ = ["open_approvals", "open_feed", "open_ledger", "open_log", "open_meters", "open_state"]
+__all__ = ["open_approvals", "open_feed", "open_ledger", "open_log", "open_meters", "open_pages", "open_state"]
 
 MEMORY: Final = ":memory:"
 _SQLITE: Final = "sqlite:///"
@@ -112,6 +112,22 @@ def open_approvals(url: str) -> Approvals:
     from crew_moe.state.sqlite.approvals import SQLiteApprovals
 
     return SQLiteApprovals(path)
+
+
+def open_pages(url: str) -> PageStore:
+    """The documents of learning behind `url`; forms and errors as in `open_state`, one file or server may serve all."""
+    if url.startswith(_REDIS):
+        from crew_moe.state.redis.pages import RedisPages
+
+        return RedisPages(url)
+    path = _sqlite_path(url)
+    if path is None:
+        from crew_moe.state.memory.pages import MemoryPages
+
+        return MemoryPages()
+    from crew_moe.state.sqlite.pages import SQLitePages
+
+    return SQLitePages(path)
 
 
 def open_feed(url: str) -> Feed:
