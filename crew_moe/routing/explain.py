@@ -23,6 +23,10 @@ def rationale(ruling: Ruling) -> str:
     if ruling.group is not None:
         judge = f" with judge {ruling.group.judge}" if ruling.group.judge else ""
         parts.append(f"group {', '.join(ruling.group.experts)}{judge}")
+    insight = ruling.insight
+    if insight is not None and ruling.expert_id in insight.quality:
+        unlike = "" if insight.familiar else " (an unfamiliar text)"
+        parts.append(f"predicted quality {insight.quality[ruling.expert_id]:.2f}{unlike}")
     if ruling.reason:
         parts.append(ruling.reason)
     if ruling.confidence < ruling.lane.scene.policy.thresholds.min_confidence:
