@@ -1,4 +1,4 @@
-"""A process that takes, asks, answers or uses beside others: `python -m tests.state.rivals WHAT URL NAME`.
+"""A process that takes, asks, answers, uses or counts beside others: `python -m tests.state.rivals WHAT URL NAME`.
 
 It says when it is ready, begins when it is told to, and prints what it got.
 """
@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 from crew_moe.domain.meter import Demand, Passage, Rate
-from crew_moe.state import open_approvals, open_meters
+from crew_moe.state import open_approvals, open_meters, open_pages
 from tests.state.given import NOW
 from tests.state.questions import approval_of
 
@@ -55,6 +55,18 @@ def uses(url: str, _: str) -> list[str]:
     return [one for one in QUESTIONS if approvals.use(one, digest=one, expert_id="o1", max_cost_nano=1, now=NOW)]
 
 
+def counts(url: str, name: str) -> list[str]:
+    """Its name as often as it moved a number on a page that all of them move."""
+    pages = open_pages(url)
+    begin()
+    done = 0
+    while done < ATTEMPTS:
+        page = pages.read("number", NOW)
+        before, content = (0, b"0") if page is None else (page.version, page.content)
+        done += pages.write("number", b"%d" % (int(content) + 1), NOW, over=before)
+    return [name] * done
+
+
 def begin() -> None:
     """Wait for the word."""
     print("ready", flush=True)  # noqa: T201 - how the parent hears of it
@@ -62,5 +74,5 @@ def begin() -> None:
 
 
 if __name__ == "__main__":
-    program = {work.__name__: work for work in (takes, asks, answers, uses)}[sys.argv[1]]
+    program = {work.__name__: work for work in (takes, asks, answers, uses, counts)}[sys.argv[1]]
     print(*program(*sys.argv[2:]), flush=True)  # noqa: T201 - how the parent hears of it

@@ -1,15 +1,16 @@
-"""Several processes at one store: nothing passes that has no room, and nothing is answered or used twice."""
+"""Several processes at one store: nothing passes that has no room, nothing is answered or used twice, nor lost."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from crew_moe.state import open_approvals, open_meters
+from crew_moe.state import open_approvals, open_meters, open_pages
 from tests.state.given import NOW
 from tests.state.questions import approval_of
 from tests.state.rivals import ATTEMPTS, QUESTIONS
@@ -29,10 +30,10 @@ def _started(what: str, url: str, name: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def _got(what: str, url: str) -> list[list[str]]:
+def _got(what: str, url: str, names: Sequence[str] = NAMES) -> list[list[str]]:
     """What each of the rivals got, all of them begun at once."""
     with ExitStack() as stack:
-        rivals = [stack.enter_context(_started(what, url, name)) for name in NAMES]
+        rivals = [stack.enter_context(_started(what, url, name)) for name in names]
         for rival in rivals:
             assert rival.stdout is not None
             assert rival.stdout.readline() == "ready\n"
@@ -75,3 +76,15 @@ def test_each_question_is_answered_and_used_by_one_process(url: str) -> None:
     assert sorted(one for mine in answered for one in mine) == sorted(QUESTIONS)
     assert sorted(one for mine in used for one in mine) == sorted(QUESTIONS)
     approvals.close()
+
+
+def test_processes_lose_no_update_of_a_page(url: str) -> None:
+    counted = _got("counts", url, NAMES[:2])
+    pages = open_pages(url)
+
+    page = pages.read("number", NOW)
+
+    assert [len(mine) for mine in counted] == [ATTEMPTS] * 2
+    assert page is not None
+    assert int(page.content) == 2 * ATTEMPTS
+    pages.close()
