@@ -14,6 +14,7 @@ from tests.state.given import NOW
 from tests.state.questions import approval_of
 
 ATTEMPTS: Final = 40
+COUNTED: Final = 250
 QUESTIONS: Final = tuple(f"q{number}" for number in range(20))
 DEMANDS: Final = (
     Demand(key="expert:a", rates=(Rate(name="requests", capacity=50, per_s=60.0),), concurrent=30),
@@ -60,7 +61,7 @@ def counts(url: str, name: str) -> list[str]:
     pages = open_pages(url)
     begin()
     done = 0
-    while done < ATTEMPTS:
+    while done < COUNTED:
         page = pages.read("number", NOW)
         before, content = (0, b"0") if page is None else (page.version, page.content)
         done += pages.write("number", b"%d" % (int(content) + 1), NOW, over=before)

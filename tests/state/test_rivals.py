@@ -13,7 +13,7 @@ import pytest
 from crew_moe.state import open_approvals, open_meters, open_pages
 from tests.state.given import NOW
 from tests.state.questions import approval_of
-from tests.state.rivals import ATTEMPTS, QUESTIONS
+from tests.state.rivals import ATTEMPTS, COUNTED, QUESTIONS
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -84,7 +84,7 @@ def test_processes_lose_no_update_of_a_page(url: str) -> None:
 
     page = pages.read("number", NOW)
 
-    assert [len(mine) for mine in counted] == [ATTEMPTS] * 2
+    assert [len(mine) for mine in counted] == [COUNTED] * 2
     assert page is not None
-    assert int(page.content) == 2 * ATTEMPTS
+    assert int(page.content) == 2 * COUNTED
     pages.close()
