@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from crew_moe.domain.policy import BreakerPolicy
 from crew_moe.errors import InvalidInput, StateError
 from crew_moe.ports import Approvals, Clock, DecisionLog, Feed, Ledger, Meters, PageStore, StateStore
 
-__all__ = ["open_approvals", "open_feed", "open_ledger", "open_log", "open_meters", "open_pages", "open_state"]
+__all__ = [
+    "open_approvals",
+    "open_feed",
+    "open_ledger",
+    "open_log",
+    "open_meters",
+    "open_pages",
+    "open_state",
+    "read_log",
+]
 
 MEMORY: Final = ":memory:"
 _SQLITE: Final = "sqlite:///"
@@ -52,6 +63,28 @@ def open_log(url: str) -> DecisionLog:
     from crew_moe.state.sqlite.log import SQLiteLog
 
     return SQLiteLog(path)
+
+
+def read_log(url: str) -> Iterator[Mapping[str, Any]]:
+    """Every stored row of the decision log behind `url`, oldest first, read in pages: a log may be larger than memory.
+
+    Raises InvalidInput where there is no such file, and for memory, which holds no log but the one of its own process;
+    else as `open_state`.
+    """
+    from crew_moe.state.decision_log import CLOSING
+
+    if not url.startswith(_REDIS):
+        path = Path(url.removeprefix(_SQLITE))
+        if url == MEMORY or (url.startswith(_SQLITE) and not path.is_file()):
+            allowed = ("sqlite:///path.db of a router's state", "redis://host:6379/0")
+            raise InvalidInput("there is no decision log", where=url if url == MEMORY else str(path), allowed=allowed)
+    log: Any = open_log(url)  # every one of them has a chain
+    try:
+        for envelope in log.chain():
+            if envelope.decision_id != CLOSING:
+                yield json.loads(envelope.row)
+    finally:
+        log.close()
 
 
 def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crew_moe.errors import InvalidInput, StateError
-from crew_moe.state import open_log, open_state
+from crew_moe.state import open_log, open_state, read_log
 from crew_moe.state.memory.log import MemoryLog
 from crew_moe.state.memory.store import MemoryStore
 from crew_moe.state.sqlite.log import SQLiteLog
@@ -84,9 +84,28 @@ def test_folder_that_cannot_be_made_is_one_clear_error(opens: Open, tmp_path: Pa
         opens(f"sqlite:///{tmp_path}/file/sub/state.db")
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_log_is_read_from_the_oldest_row_on(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    url = f"sqlite:///{tmp_path}/log.db" if kind == "sqlite" else request.getfixturevalue("redis_url")
+    log = open_log(url)
+    for number in range(3):
+        log.append(f"d{number}", row_of(number))
+    log.close()
+
+    assert [row["decision_id"] for row in read_log(url)] == ["d0", "d1", "d2"]
+
+
+@pytest.mark.parametrize("url", [":memory:", "sqlite:///{folder}/not-made/log.db"])
+def test_log_that_is_not_there_is_not_made(url: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="there is no decision log"):
+        list(read_log(url.format(folder=tmp_path)))
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_memory_loads_no_sqlite() -> None:
     program = (
-        "import sys; from crew_moe.state import open_log, open_state; from tests.state.given import POLICY;"
+        "import sys; from crew_moe.state import open_log, open_state, read_log; from tests.state.given import POLICY;"
         "open_state(':memory:', POLICY); open_log(':memory:'); print('sqlite3' in sys.modules)"
     )
 
