@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from crew_moe.ports import Strategy
+from crew_moe.strategies.bandits import BANDITS
 from crew_moe.strategies.learned import PredictedQuality
 from crew_moe.strategies.rule import FirstRule
 from crew_moe.strategies.score import HighestScore
@@ -19,6 +20,7 @@ STRATEGIES: Final[Mapping[str, Strategy]] = {
     "score": HighestScore(),
     "rule": FirstRule(),
     "learned": PredictedQuality(),
+    **BANDITS,
 }
 
 __all__ = ["STRATEGIES", "FirstRule", "HighestScore", "PredictedQuality"]
