@@ -46,12 +46,16 @@ class Arm:
         """Nothing seen; `precision` (features,) is the ridge of each weight."""
         return cls(inverse=np.diag(1.0 / precision), moment=np.zeros(len(precision)), at=at)
 
-    def learned(self, x: Floats, reward: float) -> Self:
+    def learned(self, x: Floats, reward: float, *, at: float | None = None) -> Self:
         """One observation more, by Sherman and Morrison's formula: the inverse is never computed anew."""
         turned = self.inverse @ x
         step = turned / math.sqrt(1.0 + turned @ x)  # times itself it is symmetric to the last bit
-        inverse = self.inverse - np.outer(step, step)
-        return replace(self, inverse=inverse, moment=self.moment + reward * x, seen=self.seen + 1.0)
+        return type(self)(
+            inverse=self.inverse - step[:, None] * step,
+            moment=self.moment + reward * x,
+            seen=self.seen + 1.0,
+            at=self.at if at is None else at,
+        )
 
     def corrected(self, x: Floats, change: float) -> Self:
         """The reward of an observation that was learned already turned out higher by `change`; it counts once."""
@@ -170,11 +174,13 @@ class Arms:
         """One arm was chosen for a context, and this is what it earned."""
         row = self._row[expert_id]
         arm = self._now(row)
+        now = self._clock + 1.0
         if self.pool is not None:
-            own = float((arm.inverse @ x) @ (arm.moment + self._pull)) - float(self._common @ x)
-            self._pool_learns(x, reward - own)
-        self._clock += 1.0
-        self._keep(row, replace(arm.learned(x, reward), at=self._clock))
+            own = (arm.inverse @ x) @ (arm.moment + self._pull) - self._common @ x
+            self.pool = self._pool_now(self.pool).learned(x, float(reward - own), at=now)
+            self._heed_pool()
+        self._keep(row, arm.learned(x, reward, at=now))
+        self._clock = now
 
     def correct(self, expert_id: str, x: Floats, change: float, *, age: float = 0.0) -> None:
         """A reward learned `age` observations ago changed by this much: feedback that came late, or in parts."""
@@ -197,15 +203,9 @@ class Arms:
         self._inverse[row], self._moment[row] = arm.inverse, arm.moment
         self._seen[row], self._at[row] = arm.seen, arm.at
 
-    def _pool_learns(self, x: Floats, reward: float) -> None:
-        pool = self.pool
-        if pool is None:
-            return
+    def _pool_now(self, pool: Arm) -> Arm:
         kept = self._left_of(self._clock - pool.at)
-        if kept != 1.0:
-            pool = pool.faded(kept, pool_precision(self.precision))
-        self.pool = replace(pool.learned(x, reward), at=self._clock + 1.0)
-        self._heed_pool()
+        return pool if kept == 1.0 else pool.faded(kept, pool_precision(self.precision))
 
     def _heed_pool(self) -> None:
         if self.pool is not None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from random import Random
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from crew_moe.domain.decision import Candidate, Pick
 from crew_moe.ports import StrategyContext
 from crew_moe.strategies.bandits.slate import Slate, drawn
+
+Singles = npt.NDArray[np.float32]
+
+SUPPLY: Final = 1 << 19  # normal numbers to draw from, 2 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +53,32 @@ class LinThompson:
 
 
 def wins(slate: Slate, alpha: float, draws: int, rng: Random) -> list[float]:
-    """The share of `draws` draws that each competitor wins; a single number of `rng` seeds them all.
+    """The share of `draws` draws that each competitor wins.
 
     They come in pairs on opposite sides of the mean: half of the work, and shares that vary less.
     """
     count = len(slate.places)
     if count == 1:
         return [1.0]
-    normal = np.random.Generator(np.random.PCG64(rng.getrandbits(64)))
-    one_side = normal.standard_normal(((draws + 1) // 2, count), dtype=np.float32)  # (pairs, competitors)
-    one_side *= (alpha * slate.width).astype(np.float32)
+    one_side = normals((draws + 1) // 2, count, rng) * (alpha * slate.width).astype(np.float32)  # (pairs, competitors)
     mean = slate.mean.astype(np.float32)
     winners = np.concatenate([(mean + one_side).argmax(axis=1), (mean - one_side).argmax(axis=1)])[:draws]
     shares: list[float] = (np.bincount(winners, minlength=count) / draws).tolist()
     return shares
+
+
+def normals(rows: int, columns: int, rng: Random) -> Singles:
+    """Standard normal numbers, (rows, columns), chosen by one number of `rng`: a stretch of a long row that is made
+    once, because to make them for each decision would cost more than all the rest of it.
+    """
+    needed = rows * columns
+    if needed > SUPPLY // 2:
+        made = np.random.Generator(np.random.PCG64(rng.getrandbits(64)))
+        return made.standard_normal((rows, columns), dtype=np.float32)
+    start = rng.randrange(SUPPLY - needed)
+    return _supply()[start : start + needed].reshape(rows, columns)
+
+
+@cache
+def _supply() -> Singles:
+    return np.random.Generator(np.random.PCG64(0)).standard_normal(SUPPLY, dtype=np.float32)
