@@ -1,0 +1,74 @@
+"""A part of the model as arrays by name and a JSON-ready rest, and back again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crew_moe.learning.quality.forest import Forest
+from crew_moe.learning.quality.part import Learners, Part
+from crew_moe.learning.quality.tasks import Tasks
+from crew_moe.learning.quality.words import Words
+
+Arrays = Mapping[str, NDArray[Any]]
+
+_PART: Final = ("mean", "deviation", "form_mean", "form_scale", "weights", "cost_mean", "cost_weights")
+_LEARNERS: Final = ("form", "direction")
+_TASKS: Final = ("weights", "bias", "means", "variances")
+_TREES: Final = ("feature", "threshold", "left", "right", "values")
+_WORDS: Final = ("grams", "rarity", "table")
+_STORED: Final = {"grams": np.uint32, "feature": np.int16, "left": np.int16, "right": np.int16, "table": np.float16}
+
+
+def arrays_of(part: Part) -> dict[str, NDArray[Any]]:
+    """Every array by the name that it has in a file, in the type that it has there; 32-bit floats by default."""
+    found = {
+        **{name: getattr(part, name) for name in _PART},
+        **{f"learners.{name}": getattr(part.learners, name) for name in _LEARNERS},
+        **{f"tasks.{name}": getattr(part.learners.tasks, name) for name in _TASKS},
+        **{f"trees.{name}": getattr(part.learners.trees, name) for name in _TREES},
+        **{f"words.{name}": getattr(part.words, name) for name in _WORDS},
+    }
+    return {name: array.astype(_STORED.get(name.rpartition(".")[2], np.float32)) for name, array in found.items()}
+
+
+def described(part: Part) -> dict[str, Any]:
+    """What is not an array."""
+    return {
+        "experts": list(part.experts),
+        "rows": part.rows,
+        "sees": part.sees,
+        "farthest": part.farthest,
+        "labels": list(part.learners.tasks.labels),
+        "depth": part.learners.trees.depth,
+    }
+
+
+def part_of(told: Mapping[str, Any], arrays: Arrays) -> Part:
+    """The part that `described` and `arrays_of` tell of; predictions are made in 64-bit floats."""
+    floats = {name: array.astype(np.float64) for name, array in arrays.items() if array.dtype == np.float32}
+    trees = Forest(
+        feature=arrays["trees.feature"].astype(np.int32),
+        threshold=floats["trees.threshold"],
+        left=arrays["trees.left"].astype(np.int32),
+        right=arrays["trees.right"].astype(np.int32),
+        values=floats["trees.values"],
+        depth=told["depth"],
+    )
+    tasks = Tasks(labels=tuple(told["labels"]), **{name: floats[f"tasks.{name}"] for name in _TASKS})
+    learned = {name: floats[f"learners.{name}"] for name in _LEARNERS}
+    words = Words.of(
+        arrays["words.grams"].astype(np.int64), arrays["words.rarity"], arrays["words.table"].astype(np.float32)
+    )
+    return Part(
+        experts=tuple(told["experts"]),
+        rows=told["rows"],
+        sees=told["sees"],
+        farthest=told["farthest"],
+        words=words,
+        learners=Learners(tasks=tasks, trees=trees, **learned),
+        **{name: floats[name] for name in _PART},
+    )

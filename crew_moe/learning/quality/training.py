@@ -1,0 +1,193 @@
+"""Training the model of one set of experts: five learners, weighed by what they say of rows they have not seen.
+
+Rows are cut into folds; each fold is predicted by learners of the others, and the weights are those that would have
+predicted best, none below nothing and all drawn a little towards it (stacking; Wolpert 1992, Breiman 1996). Few rows
+or weak signals end with small weights, and the prediction with the mean. The kept learners learn from all rows.
+
+Needs scikit-learn (the extra `learn`); using a model does not. The same rows and seed give the same model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crew_moe.learning.quality.boosting import grown
+from crew_moe.learning.quality.discovery import Leaves, discovered, learned_tasks
+from crew_moe.learning.quality.form import TRAVELLING
+from crew_moe.learning.quality.material import Material, material_of
+from crew_moe.learning.quality.part import LEARNERS, Learners, Part, cost_inputs, split, weighed
+from crew_moe.learning.quality.sight import FEATURES
+from crew_moe.learning.quality.table import Table
+from crew_moe.learning.quality.words import Words
+from crew_moe.screening.lessons import library
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Step = Callable[[str], None]
+
+FOLDS: Final = 5
+STEPS: Final = FOLDS + 2
+WORD_PENALTY: Final = 8.0
+FORM_PENALTY: Final = 300.0
+COST_PENALTY: Final = 1.0
+WEIGHT_PENALTY: Final = 0.1
+TOLD_APART: Final = 2.0  # standard errors that a form's influence must have to count for the direction
+_TASK_COST_SCALE: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Wanted:
+    """Quality above the mean of each expert, 0 where it is not known."""
+
+    mean: Floats
+    deviation: Floats
+    above: Floats
+    known: NDArray[np.bool_]
+
+
+def fit_part(table: Table, seed: int = 0, step: Step = lambda _: None) -> tuple[Part, dict[str, Any]]:
+    """The model, and how it did on rows that it had not seen; `step` hears of each of STEPS. Raises MissingExtra."""
+    step("reading")
+    material, wanted = material_of(table, seed), _wanted(table)
+    everything = np.arange(len(table))
+    nothing = np.zeros((len(material.grams), len(table.experts)))
+    leaves = discovered(table, material.inputs(everything, nothing).both, seed)
+    held_out = np.zeros((len(LEARNERS), *wanted.above.shape))
+    for number, rest in enumerate(_folds(len(table), seed)):
+        step(f"fold {number + 1}")
+        kept = np.setdiff1d(everything, rest)
+        learners, words = _learned(table, material, leaves, wanted, kept, seed)
+        inputs = material.inputs(rest, words)
+        held_out[:, rest] = learners.say(inputs, learners.tasks.probabilities(inputs.both))
+    step("all rows")
+    learners, words = _learned(table, material, leaves, wanted, everything, seed)
+    weights = _stacked(held_out, wanted)
+    inputs = material.inputs(everything, words)
+    cost_mean, cost_weights = _costs(table, learners.tasks.probabilities(inputs.both))
+    part = Part(
+        experts=table.experts,
+        rows=len(table),
+        sees=table.sees,
+        mean=wanted.mean,
+        deviation=wanted.deviation,
+        form_mean=material.form_mean,
+        form_scale=material.form_scale,
+        farthest=material.farthest,
+        words=Words.of(material.grams, material.rarity, np.hstack([material.table, words]).astype(np.float32)),
+        learners=learners,
+        weights=weights,
+        cost_mean=cost_mean,
+        cost_weights=cost_weights,
+    )
+    return part, _figures(table, part, leaves, wanted, held_out)
+
+
+def _wanted(table: Table) -> _Wanted:
+    known = ~np.isnan(table.quality)
+    asked = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, table.quality, 0.0).sum(axis=0) / asked
+    above = np.where(known, table.quality - mean, 0.0)
+    return _Wanted(mean=mean, deviation=np.sqrt((above**2).sum(axis=0) / asked), above=above, known=known)
+
+
+def _folds(rows: int, seed: int) -> list[Ints]:
+    return np.array_split(np.random.default_rng(seed).permutation(rows), FOLDS)
+
+
+def _learned(
+    table: Table, material: Material, leaves: Leaves, wanted: _Wanted, rows: Ints, seed: int
+) -> tuple[Learners, Floats]:
+    """The learners from these rows, and the weight of each word for each expert."""
+    nothing = np.zeros((len(material.grams), len(table.experts)))
+    inputs = material.inputs(rows, nothing)
+    above, known = wanted.above[rows], wanted.known[rows]
+    tasks = learned_tasks(leaves, rows, inputs.both, above, known, seed)
+    beyond = np.where(known, above - tasks.probabilities(inputs.both) @ tasks.means, 0.0)
+    ridge = library("sklearn.linear_model").Ridge
+    said = np.zeros_like(nothing)
+    if len(material.grams):
+        words = ridge(alpha=WORD_PENALTY, solver="sparse_cg", tol=1e-3, fit_intercept=False)
+        said = words.fit(material.vectors[rows], beyond).coef_.reshape(len(table.experts), -1).T
+    form = ridge(alpha=FORM_PENALTY, fit_intercept=False).fit(inputs.form, beyond).coef_.reshape(len(table.experts), -1)
+    travelling = len(material.form_mean) if table.sees == FEATURES else TRAVELLING
+    learners = Learners(
+        tasks=tasks,
+        trees=grown(inputs.tree, above, seed),
+        form=form.T,
+        direction=_direction(inputs.form[:, :travelling], above),
+    )
+    return learners, np.asarray(said, dtype=np.float64)
+
+
+def _direction(form: Floats, above: Floats) -> Floats:
+    """How quality differs along the covariance of each form with it: one direction, for weights that were fitted
+    against each other cancel out only where they were fitted (the first component of partial least squares).
+    """
+    level, differences = split(above)
+    total = np.zeros((form.shape[1], above.shape[1]))
+    for part in (level, differences):
+        covariance = form.T @ part / len(form)
+        error = part.std(axis=0) / np.sqrt(len(form))
+        clear = np.where(np.abs(covariance) > TOLD_APART * error, covariance, 0.0)
+        along = form @ clear
+        total = total + clear * ((along * part).sum() / max(1e-9, float((along * along).sum())))
+    return total
+
+
+def _stacked(held_out: Floats, wanted: _Wanted) -> Floats:
+    """Weights of the level and of the differences, (2, learners)."""
+    fitted = library("scipy.optimize").nnls
+    found = []
+    for number in range(2):
+        said = np.where(wanted.known, split(held_out)[number], 0.0).reshape(len(LEARNERS), -1).T
+        true = np.where(wanted.known, split(wanted.above)[number], 0.0).ravel()
+        penalty = np.sqrt(WEIGHT_PENALTY * (said**2).sum() / len(LEARNERS)) * np.eye(len(LEARNERS))
+        found.append(fitted(np.vstack([said, penalty]), np.concatenate([true, np.zeros(len(LEARNERS))]))[0])
+    return np.array(found)
+
+
+def _costs(table: Table, shares: Floats) -> tuple[Floats, Floats]:
+    """Mean cost of each expert, NaN where none is known, and what makes a text cost more or less of it."""
+    known = ~np.isnan(table.cost)
+    count = known.sum(axis=0)
+    mean = np.where(count > 0, np.where(known, table.cost, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
+    ratio = np.where(known & (mean > 0), table.cost / np.where(mean > 0, mean, 1.0), 1.0)
+    inputs = cost_inputs(table.seen, shares)
+    centre = inputs.mean(axis=0)
+    scale = np.concatenate(
+        [np.maximum(inputs[:, 1:3].std(axis=0), 1e-6), np.full(shares.shape[1], 1 / _TASK_COST_SCALE)]
+    )
+    ridge = library("sklearn.linear_model").Ridge(alpha=COST_PENALTY)
+    ridge.fit((inputs[:, 1:] - centre[1:]) / scale, ratio)
+    slopes = ridge.coef_.reshape(len(table.experts), -1).T / scale[:, None]
+    constant = np.atleast_1d(ridge.intercept_) - centre[1:] @ slopes
+    return mean, np.vstack([constant, slopes])
+
+
+def _figures(table: Table, part: Part, leaves: Leaves, wanted: _Wanted, held_out: Floats) -> dict[str, Any]:
+    """What is known of the training, JSON-ready; errors are of rows that were not learned from."""
+    predicted = weighed(held_out, part.weights)
+    error = np.where(wanted.known, predicted - wanted.above, 0.0)
+    explained = 1.0 - float((error**2).sum() / max(1e-12, float((wanted.above**2).sum())))
+    named = dict.fromkeys(label for label in leaves.labels if label)
+    return {
+        "source": table.source,
+        "rows": len(table),
+        "experts": len(table.experts),
+        "labels": list(named),
+        "tasks": len(leaves.labels),
+        "folds": FOLDS,
+        "held_out": {
+            "explained_variance": round(explained, 4),
+            "rmse": round(float(np.sqrt((error**2).sum() / max(1, wanted.known.sum()))), 4),
+        },
+        "weights": {
+            of: {name: round(float(one), 3) for name, one in zip(LEARNERS, row, strict=True)}
+            for of, row in zip(("level", "differences"), part.weights, strict=True)
+        },
+    }

@@ -1,0 +1,143 @@
+"""The quality model: how well each expert will do at a text, and how sure that is, learned from graded answers.
+
+    text [+ task type] -> Prediction(quality, spread, cost_usd by expert, familiar)
+
+One model may hold several parts, one for each set of experts that were graded together; an expert of several parts is
+predicted by the one that learned from the most rows. Prediction needs numpy alone. A model is two files: the numbers
+(.npz, no pickle) and what is known of them (.json, with digests); a file that was changed is not loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crew_moe.errors import InvalidInput
+from crew_moe.learning.quality.file import read_model, write_model
+from crew_moe.learning.quality.part import Part, Predicted
+from crew_moe.learning.quality.sight import FEATURES, Seen, features_of, see, see_features
+from crew_moe.learning.quality.table import Table
+
+Floats = NDArray[np.float64]
+
+
+class Prediction(NamedTuple):
+    """Of one text, in the order of the model's experts: quality in [0, 1], the standard deviation of that, and the cost
+    of a call in US$ (NaN where no cost was known); each (experts,). Not `familiar`: unlike what was learned from.
+    """
+
+    quality: Floats
+    spread: Floats
+    cost_usd: Floats
+    familiar: bool
+
+
+class Predictions(NamedTuple):
+    """The same of many texts: (texts, experts), and `familiar` (texts,)."""
+
+    quality: Floats
+    spread: Floats
+    cost_usd: Floats
+    familiar: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class QualityModel:
+    """Safe for threads. `version` names this very model; "untrained" until it was saved."""
+
+    parts: tuple[Part, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    version: str = "untrained"
+    _places: tuple[tuple[str, int, int], ...] = field(init=False)  # expert, its part, its place there
+
+    def __post_init__(self) -> None:
+        found: dict[str, tuple[int, int]] = {}
+        for number in sorted(range(len(self.parts)), key=lambda number: -self.parts[number].rows):
+            for place, expert_id in enumerate(self.parts[number].experts):
+                found.setdefault(expert_id, (number, place))
+        places = tuple((expert_id, *found[expert_id]) for expert_id in sorted(found))
+        object.__setattr__(self, "_places", places)
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Ids of all experts that it has learned of, in order."""
+        return tuple(expert_id for expert_id, _, _ in self._places)
+
+    @property
+    def mean(self) -> Mapping[str, float]:
+        """Mean quality of each expert over the rows learned from."""
+        return {expert_id: float(self.parts[part].mean[place]) for expert_id, part, place in self._places}
+
+    def predict(self, text: str, task_type: str | None = None) -> Prediction:
+        """What to expect of every expert. A `task_type` that is one of the labels learned from is taken as true."""
+        many = self.predict_many((text,), (task_type,))
+        return Prediction(many.quality[0], many.spread[0], many.cost_usd[0], bool(many.familiar[0]))
+
+    def predict_many(self, texts: Sequence[str], task_types: Sequence[str | None] | None = None) -> Predictions:
+        """The same of many texts at once."""
+        labels = tuple(task_types) if task_types is not None else (None,) * len(texts)
+        seen: dict[str, tuple[Seen, ...]] = {}
+        for part in self.parts:
+            if part.sees not in seen:
+                seen[part.sees] = _seen(part.sees, texts, labels)
+        said = [part.predict(seen[part.sees], labels) for part in self.parts]
+        return Predictions(
+            quality=self._gathered([one.quality for one in said]),
+            spread=self._gathered([one.spread for one in said]),
+            cost_usd=self._gathered([one.cost_usd for one in said]),
+            familiar=_familiar(said),
+        )
+
+    def save(self, path: Path) -> Self:
+        """Write both files; gives what `load` will. Raises ConfigError where that can't be done.
+
+        A `path` that ends in .npz or .json names one of the two, any other a folder; the same model gives the same
+        bytes.
+        """
+        write_model(path, self.parts, self.provenance)
+        return self.load(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a model. Raises ConfigError for a file that is missing, changed, or made by another version."""
+        parts, provenance, version = read_model(path)
+        return cls(parts=parts, provenance=provenance, version=version)
+
+    def _gathered(self, found: Sequence[Floats]) -> Floats:
+        if len(found) == 1:
+            return found[0]  # one part's experts are in order
+        return np.stack([found[part][:, place] for _, part, place in self._places], axis=1)
+
+
+def fit(
+    tables: Sequence[Table], *, seed: int = 0, provenance: Mapping[str, Any] | None = None, step: Any = lambda _: None
+) -> QualityModel:
+    """Learn from tables, one part for each set of experts; `step` hears of training.STEPS steps for each.
+
+    Needs scikit-learn: raises MissingExtra without it, InvalidInput without a table.
+    """
+    from crew_moe.learning.quality.training import fit_part
+
+    if not tables:
+        raise InvalidInput("there is nothing to learn from")
+    fitted = [fit_part(table, seed, step) for table in tables]
+    told = {"seed": seed, **(provenance or {}), "parts": [figures for _, figures in fitted]}
+    return QualityModel(parts=tuple(part for part, _ in fitted), provenance=told)
+
+
+def _seen(sees: str, texts: Sequence[str], labels: Sequence[str | None]) -> tuple[Seen, ...]:
+    if sees == FEATURES:
+        pairs = zip(texts, labels, strict=True)
+        return tuple(see_features(features_of(text, label)) for text, label in pairs)
+    return tuple(see(text) for text in texts)
+
+
+def _familiar(said: Sequence[Predicted]) -> NDArray[np.bool_]:
+    """Whether any part knows texts like it."""
+    known: NDArray[np.bool_] = np.any([one.familiar for one in said], axis=0)
+    return known
