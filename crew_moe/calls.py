@@ -19,7 +19,7 @@ from crew_moe.domain.outcome import Attempt, Completion, Piece
 from crew_moe.domain.principal import Principal
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.errors import ExecutionFailed
-from crew_moe.execution.completing import completion, prepare
+from crew_moe.execution.completing import completion, prepare, route_of
 from crew_moe.execution.pieces import Pieces
 from crew_moe.execution.remedying import downgraded
 from crew_moe.execution.route import Answer, AnswerChunk, Route
@@ -28,6 +28,7 @@ from crew_moe.gating.off_loop import off_loop
 from crew_moe.guards import opening_of
 
 if TYPE_CHECKING:
+    from crew_moe.execution.errand import Errand
     from crew_moe.router import Router
 
 Messages = Sequence[Mapping[str, Any]]
@@ -125,6 +126,20 @@ class Calls:
             except StopIteration as done:
                 result = _result(done)
             yield _last(pouring, result)
+
+    def route(
+        self, decision: Decision, request: RoutingRequest, *, experts: tuple[str, ...] | None, errand: Errand | None
+    ) -> Route:
+        """What the executor needs to carry a decision out; `experts` takes the place of its own order."""
+        router = self._router
+        return route_of(
+            decision,
+            experts or (decision.expert_id, *decision.fallbacks),
+            request,
+            router.policy,
+            monotonic=router.clock.monotonic(),
+            errand=errand or router.guards.errand(request, task=decision.decision_id),
+        )
 
     def _completing(self, request: RoutingRequest, chat: ChatRequest, principal: Principal | None) -> Steps:
         screened = self._router.guards.screen(chat, pii=request.pii)

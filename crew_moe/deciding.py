@@ -12,8 +12,11 @@ from crew_moe.boards import Boards, View
 from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.digest import digest
+from crew_moe.domain.features import Features
 from crew_moe.domain.happening import BatchDecided, Decided
+from crew_moe.domain.insight import Insight
 from crew_moe.domain.principal import Principal
+from crew_moe.domain.registry import Registry
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.service import Service
 from crew_moe.domain.task import TaskType
@@ -37,9 +40,18 @@ WORK: Final = TaskType.ANALYSIS
 """The task type under which work of any other kind stands in the records."""
 
 
+Foresee = Callable[[RoutingRequest, Features | None, Registry], Insight | None]
+"""What learning knows of a request, whose features may have been taken already."""
+
+
+def _nothing(_request: RoutingRequest, _features: Features | None, _registry: Registry) -> None:
+    return None
+
+
 class Deciding:
     """What `Router.decide`, `refuse` and `decide_batch` do. `calling` holds those that can be called now; `key` turns
-    texts and identities into digests for the log; `remember` is told whose decision it was.
+    texts and identities into digests for the log; `remember` is told whose decision it was; `insight` says what
+    learning knows of a request.
     """
 
     def __init__(
@@ -53,6 +65,7 @@ class Deciding:
         key: bytes,
         remember: Callable[[str, Identity], None],
         watchers: Watchers = NOBODY,
+        insight: Foresee = _nothing,
     ) -> None:
         self._boards = boards
         self._calling = calling
@@ -61,6 +74,7 @@ class Deciding:
         self._clock = clock
         self._key = key
         self._remember = remember
+        self._insight = insight
         self._tell = watchers.saw if watchers.all else None
         self._new_id = DecisionIds()
 
@@ -73,7 +87,14 @@ class Deciding:
         request = _overridden(request, board, now)
         features, demands = self._guards.demanded(request, principal, demands, board.registry)
         ask = partial(
-            decide, request, decision_id=self._new_id(), now=now, new_seed=_new_seed, features=features, demands=demands
+            decide,
+            request,
+            decision_id=self._new_id(),
+            now=now,
+            new_seed=_new_seed,
+            features=features,
+            demands=demands,
+            insight=self._insight(request, features, board.registry),
         )
         decision = ask(board)
         if for_call and isinstance(decision, Infeasible) and decision.binding == NO_ROOM:
@@ -149,6 +170,7 @@ class Deciding:
             new_seed=_new_seed,
             demands=[access.demands_of(one, principal) for one in asked] if access else NO_DEMANDS,
             identity=None if principal is None else commitments(_names_of(principal), self._key),
+            insight=lambda one: self._insight(one, None, board.registry),
         )
         self._log.append(batch_id, decisions.record.row, decisions=max(1, len(decisions)))
         if self._tell:

@@ -15,6 +15,7 @@ from crew_moe.domain.snapshot import Breaker
 from crew_moe.errors import NotServed, StateError, UnknownDecision
 from crew_moe.execution.circuits import Changes
 from crew_moe.execution.trail import REACTIONS, Blame
+from crew_moe.learning.learner import Learner
 from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore
 from crew_moe.routing.batch_record import row_in_batch
 from crew_moe.state.breaker import expert_key, provider_key
@@ -39,6 +40,7 @@ class Outcomes:
         clock: Clock,
         sink: EventSink,
         charge: Callable[[Outcome, Mapping[str, Any]], bool],
+        learner: Learner,
         lost: Callable[[], bool] = lambda: False,
         changes: Changes | None = None,
         watchers: Watchers = NOBODY,
@@ -49,6 +51,7 @@ class Outcomes:
         self._clock = clock
         self._sink = sink
         self._charge = charge
+        self._learner = learner
         self._lost = lost
         self._changes = changes or Changes(sink, None)
         self._watchers = watchers
@@ -71,8 +74,10 @@ class Outcomes:
             output_tokens=attempt.usage.output_tokens if attempt.ok else None,
         )
         try:
-            self._state.record(sample, self._clock.now(), once=name)
-        except StateError as error:
+            first = self._state.record(sample, self._clock.now(), once=name)
+            if first and self._learner.learns_arms:
+                self._learner.saw(self.decision(route.decision_id), _attempt_row(route.decision_id, attempt))
+        except (StateError, UnknownDecision) as error:
             self._sink.emit("outcome_not_recorded", decision_id=route.decision_id, error=str(error))
 
     def record(self, outcome: Outcome) -> bool:
@@ -98,7 +103,10 @@ class Outcomes:
         signal: Callable[..., Breaker] = self._state.succeed if outcome.success else self._state.fail
         for key in _moved(outcome, expert):
             self._changes.saw(key, signal(key, now))
-        self._log.append(name, lambda: {"kind": "outcome", **outcome.model_dump(mode="json")})
+        told = {"kind": "outcome", **outcome.model_dump(mode="json")}
+        self._log.append(name, lambda: told)
+        if outcome.counts:
+            self._learner.saw(row, told)
         self._tell(outcome, row)
         return True
 
@@ -109,26 +117,38 @@ class Outcomes:
         if not ours and not self._charge(outcome, row) and row.get("identity", True):
             self._sink.emit("cost_not_charged", decision_id=outcome.decision_id, cost_usd=str(outcome.cost_usd))
 
-    def feedback(self, feedback: Feedback) -> bool:
-        """Take a judgement of the answer; its quality moves the record of who served. False if known already.
+    def feedback(self, feedback: Feedback, *, voice: str | None = None) -> bool:
+        """Take a judgement of the answer; it moves the record of who served as far as its `voice` may (None: its
+        source). False if known already.
 
         Raises NotServed where nobody did: there is no answer to judge.
         """
         row = self.decision(feedback.decision_id)
-        served = [entry["expert_id"] for entry in self.served(feedback.decision_id) if entry["success"]]
-        expert_id = served[-1] if served else row.get("expert_id")
+        served = [entry for entry in self.served(feedback.decision_id) if entry["success"]]
+        expert_id = served[-1]["expert_id"] if served else row.get("expert_id")
         if expert_id is None:
             raise NotServed(feedback.decision_id)
+        name = f"{feedback.decision_id}/feedback/{feedback.source}"
+        if self._log.get(name) is not None:
+            return False  # before the voice uses any of its room
+        call = served[-1] if served else None
+        judgement = self._learner.judge(feedback, row, expert_id, call, voice or feedback.source)
+        expert = self._registry().by_id.get(expert_id)
         sample = Sample(
             expert_id=expert_id,
             task_type=row["task_type"],
             success=None,
             quality=feedback.quality,
+            reward=judgement.reward,
+            weight=judgement.weight,
+            quality_prior=None if expert is None else expert.quality,
+            reward_prior=self._learner.prior,
         )
-        name = f"{feedback.decision_id}/feedback/{feedback.source}"
         if not self._state.record(sample, self._clock.now(), once=name):
             return False
-        self._log.append(name, lambda: {"kind": "feedback", **feedback.model_dump(mode="json")})
+        counted = {"reward": judgement.reward, "weight": judgement.weight}
+        self._log.append(name, lambda: {"kind": "feedback", **feedback.model_dump(mode="json"), **counted})
+        self._learner.heed(row, judgement)
         self._tell(feedback, row)
         return True
 

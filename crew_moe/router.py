@@ -7,7 +7,7 @@ routing, what is tried and given up in execution, what is remembered in state.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property, partial
 from pathlib import Path
@@ -32,14 +32,16 @@ from crew_moe.execution.circuits import Changes
 from crew_moe.execution.errand import spoken_for
 from crew_moe.explanation import Explanation, explain
 from crew_moe.guards import Guards
+from crew_moe.learning.learner import Learner, voice_of
 from crew_moe.outcomes import Outcomes
 from crew_moe.overrides import Overrides
-from crew_moe.ports import Clock, DecisionLog, EventSink, StateStore, Watcher
+from crew_moe.ports import Clock, DecisionLog, EventSink, PageStore, StateStore, Watcher
 from crew_moe.reach import Reach
 from crew_moe.routing.batch import Decisions
 from crew_moe.routing.reports import ExpertHealth, Standing, health_of, standings, stats_of
 from crew_moe.settings import read_settings
-from crew_moe.state import open_log, open_state
+from crew_moe.state import open_log, open_pages, open_state
+from crew_moe.state.memory.pages import MemoryPages
 from crew_moe.strategies import STRATEGIES
 from crew_moe.telemetry.events import LogSink
 from crew_moe.telemetry.watching import Watchers, watched
@@ -94,6 +96,7 @@ class Router:
         base_url: str | Mapping[str, str] | None = None,
         log_key: str = "",
         guards: Guards | None = None,
+        pages: Callable[[], PageStore] = MemoryPages,
         watchers: Sequence[Watcher] = (),
         service_hosts: Sequence[str] = (),
         config: Path | None = None,
@@ -113,6 +116,8 @@ class Router:
         self.budgets = Budgets(
             self.guards.ledger, policy=policy.budgets, log=log, clock=self.clock, log_key=self.log_key
         )
+        self.learner = Learner(policy, pages=pages, clock=self.clock, sink=self.sink, key=self.log_key, folder=config)
+        self.learner.begin(self.registry)
         self.outcomes = Outcomes(
             registry=lambda: self.registry,
             state=state,
@@ -120,6 +125,7 @@ class Router:
             clock=self.clock,
             sink=self.sink,
             charge=self.budgets.charge,
+            learner=self.learner,
             lost=lambda: self._boards.lost,
             changes=Changes(self.sink, self._boards),
             watchers=Watchers(watchers),
@@ -135,6 +141,7 @@ class Router:
             key=self.log_key,
             remember=self.budgets.remember,
             watchers=Watchers(watchers),
+            insight=self.learner.insight,
         )
 
     @classmethod
@@ -175,6 +182,7 @@ class Router:
             base_url=base_url,
             log_key=settings.log_key,
             guards=Guards.over(url, policy, registry, log=log, clock=clock, sink=sink, key=settings.log_key),
+            pages=partial(open_pages, url),
             watchers=watchers,
             service_hosts=settings.listed_hosts if service_hosts is None else service_hosts,
             config=folder,
@@ -263,16 +271,7 @@ class Router:
 
         `experts` takes the place of the decision's own order: the chosen one and its fallbacks.
         """
-        from crew_moe.execution.completing import route_of
-
-        return route_of(
-            decision,
-            experts or (decision.expert_id, *decision.fallbacks),
-            request,
-            self.policy,
-            monotonic=self.clock.monotonic(),
-            errand=errand or self.guards.errand(request, task=decision.decision_id),
-        )
+        return self._calls.route(decision, request, experts=experts, errand=errand)
 
     def at_home(self) -> AbstractAsyncContextManager[None]:
         """`async with`: calls on this event loop keep their connections on it, with no thread in between."""
@@ -309,7 +308,7 @@ class Router:
         """What looks after registered services: they join, are routed to, proxied to and rebalanced."""
         return self._assembly.services()
 
-    # ---- learning -------------------------------------------------------------------------------------------------
+    # ---- learning, looking, overriding ------------------------------------------------------------------------------
 
     def record(self, outcome: Outcome) -> bool:
         """Take what came of a decision that somebody else carried out; False when it was recorded before.
@@ -318,14 +317,17 @@ class Router:
         """
         return self.outcomes.record(outcome)
 
-    def feedback(self, feedback: Feedback) -> bool:
-        """Take a judgement of the answer; False when this source judged this decision before.
+    def feedback(self, feedback: Feedback, *, principal: Principal | None = None) -> bool:
+        """Take a judgement of the answer; False when this source judged this decision before. A `principal` of a tenant
+        has one voice, whatever sources it names.
 
         Raises UnknownDecision, and NotServed where nobody answered.
         """
-        return self.outcomes.feedback(feedback)
+        return self.outcomes.feedback(feedback, voice=voice_of(principal))
 
-    # ---- looking --------------------------------------------------------------------------------------------------
+    def forget(self, user: str) -> int:
+        """Erase what was learned of a user's preferences; how many pages there were. The log never had the name."""
+        return self.learner.forget(user)
 
     def explain(self, decision_id: str) -> Explanation:
         """The recorded decision, worked out again from its own row, and what came of it. Raises UnknownDecision."""
@@ -349,8 +351,6 @@ class Router:
         self._boards.refresh(force=True)
         told = {"state_lost": self._boards.lost, "log_dropped": getattr(self.log, "dropped", 0)}
         return {**stats_of(self._boards.current()), **told}
-
-    # ---- overriding -----------------------------------------------------------------------------------------------
 
     def pin(
         self,
@@ -389,7 +389,7 @@ class Router:
     def close(self) -> None:
         """Write what is pending and give connections back."""
         made = [self.__dict__[name] for name in ("executor", "services") if name in self.__dict__]
-        for part in (self._boards, *made, self.guards, self.log, self.state):
+        for part in (self._boards, *made, self.learner, self.guards, self.log, self.state):
             part.close()
 
     def __enter__(self) -> Self:

@@ -137,7 +137,11 @@ class Feedback(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One observation for the performance tracker; None is 'not observed', never zero."""
+    """One observation for the performance tracker; None is 'not observed', never zero.
+
+    Its quality and reward count as `weight` of an observation, 0-1. The averages of those begin at `quality_prior` and
+    `reward_prior`; without one, the first observation sets them.
+    """
 
     expert_id: str
     task_type: str
@@ -148,6 +152,9 @@ class Sample:
     output_tokens: int | None = None
     quality: float | None = None
     reward: float | None = None
+    weight: float = 1.0
+    quality_prior: float | None = None
+    reward_prior: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,8 @@ HALF_TRUSTED_SAMPLES: Final = 1 / ALPHA  # the averages' own memory: about 1/alp
 
 
 def fold(before: Performance | None, sample: Sample, now: datetime) -> Performance:
-    """The record after one more observation; the first one of a quantity sets its average.
+    """The record after one more observation; the first one of a quantity sets its average, unless the sample says
+    where that begins.
 
     What the sample did not observe (None) keeps its average. Only a call's own result (`success`) counts as a
     sample; feedback alone moves quality and `learned`. An expired record starts anew.
@@ -44,8 +45,8 @@ def fold(before: Performance | None, sample: Sample, now: datetime) -> Performan
         cost_usd=_average(old.cost_usd, sample.cost_usd),
         input_tokens=_average(old.input_tokens, sample.input_tokens),
         output_tokens=_average(old.output_tokens, sample.output_tokens),
-        quality=_average(old.quality, sample.quality),
-        learned=_average(old.learned, sample.reward),
+        quality=_average(old.quality, sample.quality, sample.weight, sample.quality_prior),
+        learned=_average(old.learned, sample.reward, sample.weight, sample.reward_prior),
         updated_at=max(old.updated_at, now),
     )
 
@@ -73,12 +74,15 @@ def confidence(performance: Performance, now: datetime) -> float:
     return sample_size * _recency(performance, now)
 
 
-def _average(old: float | None, observed: float | None) -> float | None:
+def _average(
+    old: float | None, observed: float | None, weight: float = 1.0, prior: float | None = None
+) -> float | None:
     if observed is None:
         return old
-    if old is None:
+    before = prior if old is None else old
+    if before is None:
         return float(observed)
-    return old + ALPHA * (observed - old)
+    return before + ALPHA * weight * (observed - before)
 
 
 def _recency(performance: Performance, now: datetime) -> float:

@@ -96,7 +96,7 @@ class Operations:
     def feedback(self, caller: Caller, feedback: Feedback) -> bool:
         """Take a judgement; False when this source judged this decision before."""
         self._own(caller, feedback.decision_id)
-        return self.router.feedback(feedback)
+        return self.router.feedback(feedback, principal=caller.acting)
 
     def pin(self, caller: Caller, expert_id: str, *, tenant: str | None = None, **terms: Any) -> Pin:
         """Send matching requests to one expert; for the caller's own tenant, whatever else is asked."""

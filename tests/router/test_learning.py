@@ -65,7 +65,8 @@ def test_feedback_counts_once_per_source() -> None:
     assert not on.feedback(judgement)
     assert on.feedback(judgement.model_copy(update={"source": "b"}))
     row = next(row for row in on.health() if row.expert_id == decision.expert_id)
-    assert row.quality == 0.25
+    catalogued = on.registry[decision.expert_id].quality
+    assert row.quality == pytest.approx(0.25 + (catalogued - 0.25) * 0.9**2)
 
 
 def test_feedback_goes_to_the_expert_that_served() -> None:
@@ -76,7 +77,9 @@ def test_feedback_goes_to_the_expert_that_served() -> None:
 
     on.feedback(Feedback(decision_id=decision.decision_id, source="a", quality=0.25))
 
-    assert next(row for row in on.health() if row.expert_id == "command-r").quality == 0.25
+    assert next(row for row in on.health() if row.expert_id == "command-r").quality == pytest.approx(
+        0.25 + (on.registry["command-r"].quality - 0.25) * 0.9
+    )
 
 
 def test_explain_works_a_decision_out_again_and_tells_who_served() -> None:
