@@ -132,7 +132,7 @@ class Arms:
         self._moment = np.array([arm.moment for arm in known.values()])  # (arms, features)
         self._seen = np.array([arm.seen for arm in known.values()])
         self._at = np.array([arm.at for arm in known.values()])
-        self._clock = max([float(self._seen.sum()), float(self._at.max()), 0.0 if pool is None else pool.at])
+        self._clock = max(float(self._at.max()), 0.0 if pool is None else pool.at)
         self._pull = np.zeros_like(precision)
         self._common = np.zeros_like(precision)
         self._heed_pool()
@@ -172,12 +172,11 @@ class Arms:
 
     def learn(self, expert_id: str, x: Floats, reward: float) -> None:
         """One arm was chosen for a context, and this is what it earned."""
-        row = self._row[expert_id]
-        arm = self._now(row)
-        now = self._clock + 1.0
+        row, now = self._row[expert_id], self._clock + 1.0
+        arm = self._at_time(row, now)
         if self.pool is not None:
             own = (arm.inverse @ x) @ (arm.moment + self._pull) - self._common @ x
-            self.pool = self._pool_now(self.pool).learned(x, float(reward - own), at=now)
+            self.pool = self._pool_at(self.pool, now).learned(x, float(reward - own), at=now)
             self._heed_pool()
         self._keep(row, arm.learned(x, reward, at=now))
         self._clock = now
@@ -191,20 +190,20 @@ class Arms:
             self.pool = self.pool.corrected(x, change)
             self._heed_pool()
 
-    def _now(self, row: int) -> Arm:
-        """The arm with what it saw faded up to the present."""
+    def _at_time(self, row: int, now: float) -> Arm:
+        """The arm with what it saw faded up to then."""
         arm = Arm(
             inverse=self._inverse[row], moment=self._moment[row], seen=float(self._seen[row]), at=float(self._at[row])
         )
-        kept = self._left_of(self._clock - arm.at)
+        kept = self._left_of(now - arm.at)
         return arm if kept == 1.0 else arm.faded(kept, self.precision)
 
     def _keep(self, row: int, arm: Arm) -> None:
         self._inverse[row], self._moment[row] = arm.inverse, arm.moment
         self._seen[row], self._at[row] = arm.seen, arm.at
 
-    def _pool_now(self, pool: Arm) -> Arm:
-        kept = self._left_of(self._clock - pool.at)
+    def _pool_at(self, pool: Arm, now: float) -> Arm:
+        kept = self._left_of(now - pool.at)
         return pool if kept == 1.0 else pool.faded(kept, pool_precision(self.precision))
 
     def _heed_pool(self) -> None:

@@ -29,6 +29,11 @@ SHORT_LOG_CHARS: Final = 5.0
 USUAL_WORD_CHARS: Final = 4.7
 NO_EVIDENCE: Final = 0.2  # a task type guessed with no more than that is no guess
 
+# Precisions of the weights by which an arm differs from the rest, in units of `ridge`.
+CONSTANT_RIDGE: Final = 4.0
+SIGNAL_RIDGE: Final = 100.0
+TASK_RIDGE: Final = 30.0
+
 MATHS: Final = ("$", "\\")
 CODE: Final = ("def ", "return", "import ", "->", "()", ":\n", "```")
 QUANTITY: Final = ("how many", "how much", "total", "each", " per ", "%")
@@ -86,7 +91,6 @@ SIGNALS: Final[Mapping[str, Signal]] = {
 TASKS: Final[Mapping[TaskType, int]] = {task: number for number, task in enumerate(TaskType)}
 NAMES: Final = ("constant", *SIGNALS, "difficulty", *(f"task_{task.value}" for task in TASKS))
 SIZE: Final = len(NAMES)  # 32
-COST_SIZE: Final = 4  # the constant and the lengths, which come first, are what a cost depends on
 _DIFFICULTY: Final = 1 + len(SIGNALS)
 
 
@@ -106,19 +110,14 @@ def context_vector(text: str, features: Features, predicted: Insight | None = No
     return vector
 
 
-def precision(ridge: float, size: int = SIZE) -> Floats:
-    """The ridge of each weight of an arm, (size,): gentle on the constant, for experts do differ; firm on the rest, for
-    a few thousand rewards can't tell 32 differences of each.
+def precision(ridge: float) -> Floats:
+    """The ridge of each weight of an arm, (32,): gentle on the constant, for experts do differ; firm on the rest, for a
+    few thousand rewards can't tell 32 differences of each.
     """
-    weights = np.full(size, SIGNAL_RIDGE * ridge)
+    weights = np.full(SIZE, SIGNAL_RIDGE * ridge)
     weights[0] = CONSTANT_RIDGE * ridge
     weights[_DIFFICULTY + 1 :] = TASK_RIDGE * ridge
     return weights
-
-
-CONSTANT_RIDGE: Final = 4.0
-SIGNAL_RIDGE: Final = 100.0
-TASK_RIDGE: Final = 30.0
 
 
 def _foreign(sample: str) -> float:

@@ -4,8 +4,8 @@ The rows come once, in a shuffled order. The strategy chooses by what its arms s
 the expert that it chose and of no other, and the arms learn from that. Regret is counted against the expert that would
 have been best for all rows, and against the best one for each.
 
-The cost of an expert is much the same each time, quality is not. So they are learned apart, each by arms of its own,
-and a few rows tell that an expert is dear; the reward expected is the one less the weighted other.
+The cost of an expert is much the same each time, quality is not. So they are learned apart: the first bill tells that
+an expert is dear, and the arms learn quality alone. The expected reward is the one less the weighted other.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ import numpy.typing as npt
 from crew_moe.domain.insight import Insight
 from crew_moe.domain.policy import BanditPolicy, Policy
 from crew_moe.errors import InvalidInput
-from crew_moe.learning.arms import Arms
-from crew_moe.learning.context import COST_SIZE, precision
+from crew_moe.learning.arms import Arms, Outlook
+from crew_moe.learning.context import precision
 from crew_moe.learning.graded import Graded
 from crew_moe.learning.offers import offer, setting
 from crew_moe.ports import Strategy
 
 Floats = npt.NDArray[np.float64]
 
-COST_RIDGE: Final = 0.01  # a cost is known after the first bill
+HUNCH: Final = 0.01  # bills' worth of what experts usually cost: the first one counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,38 +47,49 @@ class Replayed:
         return asdict(self)
 
 
+class Bills:
+    """The mean cost of each expert; of one that was never billed, the mean of all bills."""
+
+    def __init__(self, experts: int) -> None:
+        self._total = np.zeros(experts)
+        self._count = np.zeros(experts)
+
+    def expected(self) -> Floats:
+        """What each expert will cost, (experts,)."""
+        usual = self._total.sum() / max(1.0, self._count.sum())
+        means: Floats = (self._total + HUNCH * usual) / (self._count + HUNCH)
+        return means
+
+    def add(self, place: int, cost: float) -> None:
+        self._total[place] += cost
+        self._count[place] += 1.0
+
+
 class Apprentice:
-    """Arms for quality and arms for cost, and the reward that they expect together."""
+    """Arms for quality and bills for cost, and the reward that they expect together."""
 
     def __init__(self, experts: Sequence[str], bandit: BanditPolicy, cost_weight: float) -> None:
-        self._quality = Arms.fresh(experts, precision(bandit.ridge), half_life=bandit.half_life)
-        ridge = precision(COST_RIDGE)[:COST_SIZE]
-        self._cost = Arms.fresh(experts, ridge, half_life=bandit.half_life) if cost_weight else None
+        self._arms = Arms.fresh(experts, precision(bandit.ridge), half_life=bandit.half_life)
+        self._place = {expert_id: number for number, expert_id in enumerate(experts)}
+        self._bills = Bills(len(experts))
         self._cost_weight = cost_weight
 
     def insight(self, x: Floats) -> Insight:
         """What a strategy may know of a request with this context."""
-        ids = self._quality.ids
-        mean, width = self._outlook(x)
+        ids, (mean, width) = self._arms.ids, self.outlook(x)
         return Insight(
             mean=dict(zip(ids, mean.tolist(), strict=True)), width=dict(zip(ids, width.tolist(), strict=True))
         )
 
-    def best(self, x: Floats) -> int:
-        """The expert with the highest expected reward, by its place."""
-        return int(self._outlook(x)[0].argmax())
+    def outlook(self, x: Floats) -> Outlook:
+        """The expected reward of every expert, in their order."""
+        quality = self._arms.outlook(x)
+        return Outlook(quality.mean - self._cost_weight * self._bills.expected(), quality.width)
 
     def learn(self, expert_id: str, x: Floats, quality: float, cost: float) -> None:
         """`cost` in units of the dearest expert's mean cost."""
-        self._quality.learn(expert_id, x, quality)
-        if self._cost is not None:
-            self._cost.learn(expert_id, x[:COST_SIZE], cost)
-
-    def _outlook(self, x: Floats) -> tuple[Floats, Floats]:
-        mean, width = self._quality.outlook(x)
-        if self._cost is not None:
-            mean = mean - self._cost_weight * np.maximum(self._cost.outlook(x[:COST_SIZE]).mean, 0.0)
-        return mean, width
+        self._arms.learn(expert_id, x, quality)
+        self._bills.add(self._place[expert_id], cost)
 
 
 def replay(
@@ -125,7 +136,7 @@ def replay(
 def _greedy(apprentice: Apprentice, data: Graded, cost_weight: float, unit: float) -> float:
     """The mean reward of the best expert as far as is known, without exploring and without learning on."""
     rewards = data.quality - cost_weight * data.cost / unit
-    chosen = [apprentice.best(x) for x in data.contexts]
+    chosen = [int(apprentice.outlook(x).mean.argmax()) for x in data.contexts]
     return float(rewards[np.arange(len(chosen)), chosen].mean())
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crew_moe.errors import StateError
 from crew_moe.learning.arms import Arm, Arms, Floats
+from tests.routing.given import STEADY
 
 RIDGE = np.array([1.0, 4.0, 2.0])
 
@@ -128,3 +131,78 @@ def test_arms_go_on_from_what_was_kept() -> None:
     x = np.array([1.0, 0.5, 0.5])
     assert parted.outlook(x).mean == pytest.approx(whole.outlook(x).mean)
     assert parted.outlook(x).width == pytest.approx(whole.outlook(x).width)
+
+
+def test_an_arm_that_drifts_is_believed_again_soon_with_a_half_life() -> None:
+    x = np.array([1.0, 0.0, 0.0])
+    firm, fading = (Arms.fresh(("a", "b"), RIDGE, half_life=half_life) for half_life in (None, 20.0))
+    for reward in [0.9] * 200 + [0.1] * 40:
+        firm.learn("a", x, reward)
+        fading.learn("a", x, reward)
+
+    assert fading.outlook(x).mean[0] < 0.35
+    assert firm.outlook(x).mean[0] > 0.7
+
+
+def test_an_arm_that_is_passed_over_gets_its_width_back_and_never_more() -> None:
+    arms = Arms.fresh(("a", "b"), RIDGE, half_life=20.0)
+    x = np.array([1.0, 0.0, 0.0])
+    for _ in range(50):
+        arms.learn("b", x, 0.5)
+    widths = []
+    for _ in range(300):
+        arms.learn("a", x, 0.5)
+        widths.append(float(arms.outlook(x).width[1]))
+
+    assert widths == sorted(widths)
+    assert widths[0] < 0.3
+    assert widths[-1] == pytest.approx(1.0)  # the prior's own
+
+
+def test_what_fades_counts_half_after_a_half_life() -> None:
+    contexts, rewards = rounds(40)
+    arm = taught(Arm.fresh(RIDGE), contexts, rewards).faded(0.5, RIDGE)
+
+    precision = np.diag(RIDGE) + 0.5 * contexts.T @ contexts
+    assert arm.inverse == pytest.approx(np.linalg.inv(precision))
+    assert arm.moment == pytest.approx(0.5 * contexts.T @ rewards)
+    assert arm.seen == 20
+
+
+def test_a_late_correction_counts_as_little_as_its_observation_by_now() -> None:
+    x = np.array([1.0, 0.0, 0.0])
+    late, at_once = (Arms.fresh(("a",), RIDGE, pooled=False, half_life=10.0) for _ in range(2))
+    late.learn("a", x, 0.2)
+    at_once.learn("a", x, 0.9)
+    for arms in (late, at_once):
+        for _ in range(10):
+            arms.learn("a", x, 0.5)
+    late.correct("a", x, 0.7, age=10)
+
+    assert late.outlook(x).mean == pytest.approx(at_once.outlook(x).mean)
+
+
+def test_a_correction_reaches_the_pool_too() -> None:
+    x = np.array([1.0, 0.0, 0.0])
+    arms = Arms.fresh(("a", "b"), RIDGE)
+    for _ in range(20):
+        arms.learn("a", x, 0.2)
+    before = arms.outlook(x).mean
+    arms.correct("a", x, 0.7)
+
+    assert (arms.outlook(x).mean > before).all()
+    assert arms.observations == 20
+
+
+@STEADY
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-1, 2), st.integers(0, 9)), max_size=80))
+def test_a_width_never_exceeds_the_priors_and_means_stay_among_rewards(seen: list[tuple[str, float, int]]) -> None:
+    arms = Arms.fresh(("a", "b", "c"), RIDGE, half_life=7.0)
+    contexts, _ = rounds(10)
+    for name, reward, number in seen:
+        arms.learn(name, contexts[number], reward)
+
+    for x in contexts:
+        mean, width = arms.outlook(x)
+        assert (width <= np.sqrt(x @ (x / RIDGE)) + 1e-9).all()
+        assert (np.abs(mean) <= 10.0).all()
