@@ -92,10 +92,13 @@ class ArmPages:
 
     def _stacked(self, arms: dict[str, Arm], common: Page | None) -> Arms:
         ridge = precision(self.bandit.ridge)
-        pool = Arm.fresh(pool_precision(ridge)) if common is None else Arm.from_bytes(common.content)
-        return Arms(arms, ridge, pool=pool, half_life=self.bandit.half_life)
+        return Arms(arms, ridge, pool=_arm(common, pool_precision(ridge)), half_life=self.bandit.half_life)
 
     def _arm(self, page: Page | None) -> Arm:
-        """One that was made for other contexts than today's knows nothing of these."""
-        arm = None if page is None else Arm.from_bytes(page.content)
-        return Arm.fresh(precision(self.bandit.ridge)) if arm is None or len(arm.moment) != SIZE else arm
+        return _arm(page, precision(self.bandit.ridge))
+
+
+def _arm(page: Page | None, prior: Floats) -> Arm:
+    """One that was made for other contexts than today's knows nothing of these."""
+    arm = None if page is None else Arm.from_bytes(page.content)
+    return Arm.fresh(prior) if arm is None or len(arm.moment) != SIZE else arm

@@ -26,6 +26,7 @@ from crew_moe.ports import Clock, EventSink, PageStore
 from crew_moe.strategies.bandits import BANDITS
 
 if TYPE_CHECKING:
+    from crew_moe.learning.foresight import Foresight
     from crew_moe.learning.lookup import Lookup
     from crew_moe.learning.loop import Loop
     from crew_moe.learning.preferences import Preferences
@@ -67,7 +68,7 @@ class Learner:
     # ---- before a decision ----------------------------------------------------------------------------------------
 
     def begin(self, registry: Registry) -> None:
-        """Have at hand what decisions by this policy will ask for."""
+        """Have at hand what decisions by this policy will ask for. Raises ConfigError for an unreadable model."""
         if self._looks or self._learns_arms:
             self._lookup.knowledge.begin(registry)
 
@@ -163,7 +164,21 @@ class Learner:
     def _lookup(self) -> Lookup:
         from crew_moe.learning.lookup import Lookup
 
-        return Lookup(self._pages, policy=self._policy, clock=self._clock, sink=self._sink, key=self._key)
+        return Lookup(
+            self._pages,
+            policy=self._policy,
+            clock=self._clock,
+            sink=self._sink,
+            key=self._key,
+            model=self._foresight(),
+        )
+
+    def _foresight(self) -> Foresight | None:
+        if self._policy.learning.model is None:
+            return None
+        from crew_moe.learning.foresight import Foresight
+
+        return Foresight.read(self._policy.learning.model)
 
     @cached_property
     def _preferences(self) -> Preferences | None:

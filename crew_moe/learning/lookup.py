@@ -6,7 +6,7 @@ Everything is at hand in memory or in a file of this machine; no decision waits 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from crew_moe.domain.digest import digest
 from crew_moe.domain.features import Features
@@ -21,12 +21,8 @@ from crew_moe.ports import Clock, EventSink, PageStore
 from crew_moe.routing.features import extract
 from crew_moe.strategies.bandits import BANDITS
 
-
-class Predictor(Protocol):
-    """Tells the quality of an answer before it is given."""
-
-    def insight(self, text: str, task_type: str | None, registry: Registry) -> Insight:
-        """Predicted quality of every expert, with its spread."""
+if TYPE_CHECKING:
+    from crew_moe.learning.foresight import Foresight
 
 
 class Lookup:
@@ -40,7 +36,7 @@ class Lookup:
         clock: Clock,
         sink: EventSink,
         key: bytes,
-        model: Predictor | None = None,
+        model: Foresight | None = None,
     ) -> None:
         self.knowledge = Knowledge(pages, policy.learning, clock, sink)
         self._policy = policy

@@ -16,6 +16,7 @@ import numpy as np
 from crew_moe.domain.policy import LearningPolicy
 from crew_moe.errors import StateError
 from crew_moe.learning.arm_pages import ArmPages, Lesson
+from crew_moe.learning.context import SIZE
 from crew_moe.learning.hearing import Hearing
 from crew_moe.learning.hearings import Heard, Hearings
 from crew_moe.learning.price import PricePage
@@ -49,8 +50,8 @@ class Loop:
 
     def _hear(self, row: Row, expert_id: str, change: Callable[[Hearing], Hearing]) -> None:
         insight = row.get("insight")
-        if not insight or not insight["vector"]:
-            return  # decided without a context to learn on
+        if not insight or len(insight["vector"]) != SIZE:
+            return  # decided without a context to learn on, or with one of another version
         now = self._clock.now()
         try:
             clock = self._arms.clock(now)
