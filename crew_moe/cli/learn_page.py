@@ -49,7 +49,11 @@ def page(found: Report, svg: str) -> str:
     tables = [
         _table("Figures", words.FIGURES, words.figures(found)),
         _paragraph(words.regret(found)),
-        _table("Share of decisions per expert", words.share_columns(found), words.shares(found)),
+        _table(
+            "Experts: share of decisions, and reward gained by each alone",
+            words.expert_columns(found),
+            words.experts(found),
+        ),
         _paragraph(words.drift(found)),
         _table("Answers by predicted quality", words.BINS, words.bins(found)),
         _paragraph(words.calibration(found)),
@@ -60,7 +64,7 @@ def page(found: Report, svg: str) -> str:
 
 def described(found: Report) -> str:
     """The drawing in words, for those who can't see it."""
-    top = ", ".join(f"{name} {share}" for name, share, *_ in list(words.shares(found))[:3])
+    top = ", ".join(f"{name} {share}" for name, share, *_ in list(words.experts(found))[:3])
     told = "; ".join(f"{name}: {value}" for name, value, *_ in words.figures(found))
     return (
         "Four panels. What each expert alone would have gained against what was routed, with intervals. "

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito (2008): told apart by people with any kind of colour vision; light ones last.
 COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-STANDINGS: Final = 10
+STANDINGS: Final = 8
+NAME: Final = 30  # characters a line
 REST: Final = "#999999"
 LIGHT: Final = COLOURS[4]
 INK: Final = "#222222"
@@ -35,7 +36,7 @@ def shares(panel: Axes, report: Report) -> None:
     floor = [0.0] * len(windows)
     for number, name in enumerate(shown):
         colour = COLOURS[number] if number < SHOWN else REST
-        floor = _layer(panel, [100 * window.share(name) for window in windows], floor, colour, name)
+        floor = _layer(panel, [100 * window.share(name) for window in windows], floor, colour, _named(name))
     if len(shown) < len(names):
         _layer(
             panel,
@@ -44,7 +45,9 @@ def shares(panel: Axes, report: Report) -> None:
             REST,
             f"{len(names) - len(shown)} others",
         )
-    panel.set_xticks(places, [f"{window.start.day} {window.start:%b}\n{window.start:%H:%M}" for window in windows])
+    panel.set_xticks(
+        places, [f"{window.start.day} {window.start:%b}\n{window.start:%H:%M}" for window in windows], fontsize=9.5
+    )
     panel.set_xlabel("Span of time, by its beginning (UTC)")
     panel.set_ylabel("Share of decisions (%)")
     panel.set_ylim(0, 100)
@@ -74,7 +77,13 @@ def calibration(panel: Axes, report: Report) -> None:
     if isinstance(seen, Untold):
         _untold(panel, seen.message)
         return
-    panel.plot([0, 1], [0, 1], color=REST, linestyle="--", linewidth=1.2, label="predicted = observed")
+    panel.plot(
+        [0, 1],
+        [0, 1],
+        color=REST,
+        linestyle="--",
+        linewidth=1.2,
+    )
     most = max(one.count for one in seen.bins)
     xs, ys = [one.predicted for one in seen.bins], [one.observed for one in seen.bins]
     panel.errorbar(
@@ -93,7 +102,7 @@ def calibration(panel: Axes, report: Report) -> None:
         color=COLOURS[0],
         edgecolor="white",
         zorder=3,
-        label="answers, by predicted quality",
+        clip_on=False,
     )
     for one in seen.bins:
         panel.annotate(
@@ -110,9 +119,11 @@ def calibration(panel: Axes, report: Report) -> None:
     panel.set_aspect("equal")
     panel.set_xlabel("Predicted quality (0 to 1)")
     panel.set_ylabel("Observed quality (0 to 1)")
-    panel.legend(loc="upper left", frameon=False, fontsize=9.5)
-    note = f"{seen.count:,} answers\nECE {seen.ece:.3f}\nBrier {seen.brier:.3f}"
-    panel.text(0.98, 0.03, note, transform=panel.transAxes, ha="right", va="bottom", fontsize=10)
+    note = (
+        f"{seen.count:,} answers; numbers are\nthose with such a prediction\ndashed: predicted = observed\n"
+        f"ECE {seen.ece:.3f}, Brier {seen.brier:.3f}"
+    )
+    panel.text(0.98, 0.03, note, transform=panel.transAxes, ha="right", va="bottom", fontsize=9.5)
 
 
 def rates(panel: Axes, report: Report) -> None:
@@ -132,14 +143,14 @@ def rates(panel: Axes, report: Report) -> None:
     for place, (_, value, interval) in enumerate(rows):
         _bar(panel, place, value, interval, 100 * top)
     panel.set_yticks(range(len(rows)), [name for name, _, _ in rows])
-    panel.invert_yaxis()
+    panel.set_ylim(len(rows) - 0.5, -0.5)
     panel.set_xlim(0, max(1.0, 100 * top * 1.25))
     panel.set_xlabel("Share (%), with 95 % intervals")
 
 
 def _bar(panel: Axes, place: int, value: float | None, interval: tuple[float, float] | None, top: float) -> None:
     if value is None:
-        panel.text(0.01 * max(top, 1.0), place, "can't be told: none", va="center", color=INK, fontsize=10)
+        panel.text(0.01 * max(top, 1.0), place, "nothing to count", va="center", color=INK, fontsize=10)
         return
     panel.barh(place, 100 * value, height=0.55, color=LIGHT)
     right = 100 * value
@@ -173,7 +184,7 @@ def regret(panel: Axes, report: Report) -> None:
         va="top",
         fontsize=9.5,
     )
-    panel.set_yticks(range(len(shown)), [standing.expert_id for standing in shown])
+    panel.set_yticks(range(len(shown)), [_named(standing.expert_id) for standing in shown], fontsize=9)
     panel.set_ylim(len(shown) - 0.4, -0.9)
     panel.set_xlabel(f"Reward per decision, more or less than routed\n(routed: {found.reward:.2f}); 95 % intervals")
 
@@ -182,6 +193,11 @@ def _untold(panel: Axes, message: str) -> None:
     """A panel without a figure, and why."""
     panel.set_axis_off()
     panel.text(0.0, 0.95, f"Can't be told:\n{_wrapped(message)}", transform=panel.transAxes, va="top", fontsize=11)
+
+
+def _named(expert_id: str) -> str:
+    """An expert's id, a long one in lines."""
+    return "\n".join(textwrap.wrap(expert_id, NAME))
 
 
 def _wrapped(message: str) -> str:

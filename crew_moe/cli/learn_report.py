@@ -147,8 +147,8 @@ def _show(found: Report) -> None:
         say(told)
     if found.shares:
         say()
-        rows = list(words.shares(found))
-        show_table(words.share_columns(found), rows[:MOST_EXPERTS])
+        rows = list(words.experts(found))
+        show_table(words.expert_columns(found), rows[:MOST_EXPERTS])
         if len(rows) > MOST_EXPERTS:
             say(f"and {len(rows) - MOST_EXPERTS} more with --json", style="dim")
     say(words.drift(found))

@@ -71,7 +71,8 @@ def regret(found: Report) -> str:
     unsaid = f" Of {names} the log says too little." if names else ""
     return (
         f"Regret is in reward per decision, over {count(seen.rounds, 'decision')} with a mean of {seen.reward:.3f}; "
-        f"above 0, that expert for everything would have done better.{unsaid}"
+        "above 0, that expert alone, wherever it was eligible, would have done better. The intervals hold for all "
+        f"experts at once.{unsaid}"
     )
 
 
@@ -83,19 +84,24 @@ def _known(found: KnownRegret | Untold | None) -> Iterator[Row]:
         yield "Known, against the oracle", *_gap(found.against_oracle), count(found.decisions, "decision")
 
 
-def share_columns(found: Report) -> tuple[str, ...]:
-    """The titles of `shares`."""
-    if not found.shares:
-        return ()
-    return "!Expert", ">Share", f">First {_span(found.shares[0])}", f">Last {_span(found.shares[-1])}"
+def expert_columns(found: Report) -> tuple[str, ...]:
+    """The titles of `experts`."""
+    ends = (f"?>First {_span(found.shares[0])}", f"?>Last {_span(found.shares[-1])}") if len(found.shares) > 1 else ()
+    alone = () if isinstance(found.regret, Untold) else (">Alone", "!95 %")
+    return "!Expert", ">Share", *ends, *alone
 
 
-def shares(found: Report) -> Iterator[Row]:
-    """One row an expert, the most frequent first; none where nobody was chosen."""
+def experts(found: Report) -> Iterator[Row]:
+    """One row for each who was chosen, the most frequent first: its share of the decisions, in all and in the first and
+    the last span, and what it alone would have gained.
+    """
     total = sum(window.total for window in found.shares)
+    ends = (found.shares[0], found.shares[-1]) if len(found.shares) > 1 else ()
+    told = found.regret
+    gains = None if isinstance(told, Untold) else {one.expert_id: _gap(one.gain) for one in told.standings}
     for name, times in found.ranked:
-        first, last = (window.share(name) for window in (found.shares[0], found.shares[-1]))
-        yield name, percent(times / total), percent(first), percent(last)
+        alone = () if gains is None else gains.get(name, (None, None))
+        yield name, percent(times / total), *(percent(window.share(name)) for window in ends), *alone
 
 
 def drift(found: Report) -> str:
