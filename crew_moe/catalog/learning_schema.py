@@ -51,9 +51,9 @@ class FactorEntry(Entry):
 
 
 class BanditEntry(Entry):
-    alpha: NotNegative = 0.3
+    alpha: NotNegative = 0.85
     epsilon: Unit = 0.05
-    gamma: Positive = 100.0
+    gamma: Positive = 300.0
     draws: Annotated[int, Field(ge=16, le=4096)] = 256
     ridge: Positive = 1.0
     half_life: Annotated[float, Field(ge=2, allow_inf_nan=False)] | None = None

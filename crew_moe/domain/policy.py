@@ -197,14 +197,14 @@ class RewardPolicy:
 class BanditPolicy:
     """How bandits explore and forget.
 
-    `alpha`: how many standard deviations LinUCB is hopeful by, and the scale of Thompson's draws, of which `draws` make
-    up the shares. `epsilon`: share of uniform picks. `gamma`: how sharply squarecb prefers. `ridge`: the prior's
-    precision. `half_life`: after so many observations of an arm an older one counts half; None: never forget.
+    `alpha`: how many widths LinUCB is hopeful by; Thompson's draws, of which `draws` make up the shares, stay within
+    that. `epsilon`: share of uniform picks. `gamma`: how sharply squarecb prefers. `ridge`: the prior's precision.
+    `half_life`: after so many observations, of all arms together, an older one counts half; None: never forget.
     """
 
-    alpha: float = 0.3
+    alpha: float = 0.85
     epsilon: float = 0.05
-    gamma: float = 100.0
+    gamma: float = 300.0
     draws: int = 256
     ridge: float = 1.0
     half_life: float | None = None

@@ -30,7 +30,7 @@ USUAL_WORD_CHARS: Final = 4.7
 NO_EVIDENCE: Final = 0.2  # a task type guessed with no more than that is no guess
 
 # Precisions of the weights by which an arm differs from the rest, in units of `ridge`.
-CONSTANT_RIDGE: Final = 4.0
+CONSTANT_RIDGE: Final = 12.0
 SIGNAL_RIDGE: Final = 100.0
 TASK_RIDGE: Final = 30.0
 

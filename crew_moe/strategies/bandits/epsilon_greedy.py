@@ -21,7 +21,7 @@ class EpsilonGreedy:
     `learning.bandit.epsilon`: the share of uniform picks.
 
         >>> from crew_moe.learning.offers import knowing, offer
-        >>> known = knowing(mean={"a": 0.8, "b": 0.7})
+        >>> known = knowing(mean={"a": 0.8, "b": 0.7}, epsilon=0.05)
         >>> EpsilonGreedy().chances(known, [offer("a"), offer("b")], Random(1))
         [0.975, 0.025]
 

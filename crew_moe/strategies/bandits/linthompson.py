@@ -17,6 +17,7 @@ from crew_moe.strategies.bandits.slate import Slate, drawn
 
 Singles = npt.NDArray[np.float32]
 
+WITHIN: Final = 3.0  # standard deviations that make up LinUCB's hope
 SUPPLY: Final = 1 << 19  # normal numbers to draw from, 2 MiB
 
 
@@ -29,7 +30,8 @@ class LinThompson:
     decision fixes, the share is the propensity, not an estimate of it. It has a grain of 1 / `draws`, and an expert
     that won none of them has none.
 
-    `learning.bandit.alpha` scales the width (with rewards in [0, 1], noise seldom exceeds 0.5); `draws`: how many.
+    `learning.bandit.alpha`: the draws have a third of it, in widths, as their standard deviation, so that nearly all of
+    them stay below what LinUCB hopes for; `draws`: how many.
 
         >>> from crew_moe.learning.offers import knowing, offer
         >>> known = knowing(mean={"a": 0.8, "b": 0.8}, width={"a": 0.1, "b": 0.1})
@@ -45,22 +47,22 @@ class LinThompson:
     def chances(self, context: StrategyContext, candidates: Sequence[Candidate], rng: Random) -> list[float]:
         slate = Slate.of(context, candidates)
         learning = context.policy.learning
-        shares = wins(slate, learning.bandit.alpha, learning.bandit.draws, rng)
+        shares = wins(slate, learning.bandit.alpha / WITHIN, learning.bandit.draws, rng)
         return slate.chances(shares, candidates, learning.baseline)
 
     def select(self, context: StrategyContext, candidates: Sequence[Candidate], rng: Random) -> Pick:
         return drawn(self.chances(context, candidates, rng), candidates, rng)
 
 
-def wins(slate: Slate, alpha: float, draws: int, rng: Random) -> list[float]:
-    """The share of `draws` draws that each competitor wins.
+def wins(slate: Slate, spread: float, draws: int, rng: Random) -> list[float]:
+    """The share of `draws` draws that each competitor wins; `spread` is their standard deviation, in widths.
 
     They come in pairs on opposite sides of the mean: half of the work, and shares that vary less.
     """
     count = len(slate.places)
     if count == 1:
         return [1.0]
-    one_side = normals((draws + 1) // 2, count, rng) * (alpha * slate.width).astype(np.float32)  # (pairs, competitors)
+    one_side = normals((draws + 1) // 2, count, rng) * (spread * slate.width).astype(np.float32)  # (pairs, competitors)
     mean = slate.mean.astype(np.float32)
     winners = np.concatenate([(mean + one_side).argmax(axis=1), (mean - one_side).argmax(axis=1)])[:draws]
     shares: list[float] = (np.bincount(winners, minlength=count) / draws).tolist()

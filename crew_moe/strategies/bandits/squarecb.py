@@ -24,7 +24,7 @@ class SquareCB:
     `learning.bandit.gamma`: how sharply it prefers; 0 is uniform.
 
         >>> from crew_moe.learning.offers import knowing, offer
-        >>> known = knowing(mean={"a": 0.8, "b": 0.72})
+        >>> known = knowing(mean={"a": 0.8, "b": 0.72}, gamma=100)
         >>> [round(chance, 3) for chance in SquareCB().chances(known, [offer("a"), offer("b")], Random(1))]
         [0.9, 0.1]
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from crew_moe.domain.policy import BaselineShare
 from crew_moe.learning.offers import knowing, offer
 from crew_moe.strategies.bandits import BANDITS, EpsilonGreedy, LinThompson, LinUCB, SquareCB
-from crew_moe.strategies.bandits.linthompson import SUPPLY, normals
+from crew_moe.strategies.bandits.linthompson import SUPPLY, WITHIN, normals
 from tests.routing.given import STEADY, board, decided
 
 NAMES = tuple("abcd")
@@ -119,7 +119,7 @@ def test_linucb_hopes_as_far_as_alpha_says() -> None:
 
 
 def test_thompson_takes_each_as_often_as_it_is_likely_to_be_best() -> None:
-    shares = LinThompson().chances(knowing(mean=MEAN, width=WIDTH, alpha=1.0, draws=40_000), OFFERS, Random(3))
+    shares = LinThompson().chances(knowing(mean=MEAN, width=WIDTH, alpha=WITHIN, draws=40_000), OFFERS, Random(3))
     normal = np.random.default_rng(5).standard_normal((200_000, 4))
     best = (normal * [WIDTH[name] for name in NAMES] + [MEAN[name] for name in NAMES]).argmax(axis=1)
 
