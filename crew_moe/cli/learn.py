@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from crew_moe.cli.learn_forget import forget
 from crew_moe.cli.learn_report import report
 from crew_moe.cli.options import AsJson, one_of
 from crew_moe.cli.output import err, say, show_table, write_json
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Try and watch what routing learns.", rich_markup_mode=None)
     group.command("replay")(replay)
     group.command("report")(report)
+    group.command("forget")(forget)
     app.add_typer(group, name="learn")
 
 
