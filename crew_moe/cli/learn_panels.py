@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from crew_moe.learning.regret import KnownRegret
 from crew_moe.learning.untold import Untold
 
 if TYPE_CHECKING:
@@ -174,19 +175,27 @@ def regret(panel: Axes, report: Report) -> None:
         edges = [gain.mean if edge is None else edge for edge in (gain.low, gain.high)]
         panel.plot(edges, [place, place], color=COLOURS[0], linewidth=1.6, solid_capstyle="butt")
         panel.plot(gain.mean, place, "o", color=COLOURS[0], markersize=7)
-    panel.axvline(0.0, color=INK, linestyle="--", linewidth=1.2)
+    _line(panel, 0.0, INK, "as routed")
+    if isinstance(report.known, KnownRegret):
+        _line(panel, report.known.against_oracle.mean, COLOURS[5], "oracle")
+    panel.set_yticks(range(len(shown)), [_named(standing.expert_id) for standing in shown], fontsize=9)
+    panel.set_ylim(len(shown) - 0.4, -0.9)
+    panel.set_xlabel(f"Reward per decision, more or less than routed\n(routed: {found.reward:.2f}); 95 % intervals")
+
+
+def _line(panel: Axes, gain: float, colour: str, label: str) -> None:
+    """A mark across all experts."""
+    panel.axvline(gain, color=colour, linestyle="--", linewidth=1.2)
     panel.annotate(
-        "as routed",
-        (0.0, 1.0),
+        label,
+        (gain, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(4, -2),
         textcoords="offset points",
         va="top",
         fontsize=9.5,
+        color=colour,
     )
-    panel.set_yticks(range(len(shown)), [_named(standing.expert_id) for standing in shown], fontsize=9)
-    panel.set_ylim(len(shown) - 0.4, -0.9)
-    panel.set_xlabel(f"Reward per decision, more or less than routed\n(routed: {found.reward:.2f}); 95 % intervals")
 
 
 def _untold(panel: Axes, message: str) -> None:

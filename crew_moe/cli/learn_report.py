@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from crew_moe.cli import learn_words as words
-from crew_moe.cli.options import AsJson, Config, config_folder
+from crew_moe.cli.options import AsJson, Config, Log, config_folder, logged_rows
 from crew_moe.cli.output import err, say, show_table, write_json
 from crew_moe.errors import InvalidInput
 
@@ -28,7 +28,7 @@ PLOTS: Final = (".png", ".html")
 
 
 def report(
-    log: Annotated[str, typer.Option("--log", metavar="URL", help="The state whose log is read.")],
+    log: Log,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="How far back: 90m, 24h, 7d, 2w; default: all.")
     ] = None,
@@ -75,7 +75,6 @@ def _report(log: str, earliest: datetime | None, config: Path | None, truth: Pat
     from crew_moe.learning.reward_factors import load_factors
     from crew_moe.learning.rewards import Facts, Rewards
     from crew_moe.learning.truth import Grade, read_truth
-    from crew_moe.state import read_log
     from crew_moe.strategies import STRATEGIES
 
     folder = config_folder(config)
@@ -84,7 +83,7 @@ def _report(log: str, earliest: datetime | None, config: Path | None, truth: Pat
     rewards = Rewards(policy.learning.reward, load_factors(policy.learning.reward.factors, folder))
     known = None if truth is None else read_truth(truth)
     hindsight, rng = Hindsight(policy), np.random.default_rng(SEED)
-    with _counted(read_log(log)) as rows:
+    with _counted(logged_rows(log)) as rows:
         given = joined(hindsight.seen(rows))
     if earliest is not None:
         given = Episodes(found=tuple(one for one in given.found if one.at >= earliest), unread=given.unread)

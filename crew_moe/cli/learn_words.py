@@ -30,7 +30,7 @@ def title(found: Report) -> str:
 
 def unread(found: Report) -> str:
     """What was left out, in a sentence; empty where nothing was."""
-    return f"Left out: {count(found.unread, 'decision')} whose rows say too little." if found.unread else ""
+    return f"Left out: {count(found.unread, 'row')} of the log that say too little." if found.unread else ""
 
 
 def figures(found: Report) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -19,6 +19,9 @@ MEMORY: Final = ":memory:"
 Config = Annotated[
     Path | None,
     typer.Option("--config", metavar="DIR", help="Folder with experts.yaml, policy.yaml, agents.yaml, tasks.yaml."),
+]
+Log = Annotated[
+    str, typer.Option("--log", metavar="LOG", help="Decisions: a state's URL, or its rows in a .jsonl file.")
 ]
 State = Annotated[
     str | None,
@@ -57,6 +60,14 @@ def durable(state: str | None, purpose: str) -> str:
             allowed=("sqlite:///path.db", "redis://host:6379/0"),
         )
     return url
+
+
+def logged_rows(log: str) -> Iterator[Mapping[str, Any]]:
+    """The rows of a decision log, oldest first: of a state's URL, or of a .jsonl file. Raises InvalidInput."""
+    from crew_moe.screening.dataset import read_rows
+    from crew_moe.state import read_log
+
+    yield from read_rows(Path(log), ("kind",)) if log.endswith(".jsonl") else read_log(log)
 
 
 def shown_state(url: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ PASSED_OVER: Final = frozenset(
     {ErrorClass.CIRCUIT_OPEN, ErrorClass.DENIED, ErrorClass.HELD, ErrorClass.NO_ROOM, ErrorClass.OVER_BUDGET}
 )
 """Why an expert that was in turn was not called: no work was done."""
+UNREADABLE: Final = (KeyError, TypeError, ValueError, AttributeError)
+"""What reading a row raises that lacks something, or holds something else in its place."""
 BATCH: Final = "batch"
 DECISION: Final = "decision"
 CALLS: Final = ("attempt", "outcome")
@@ -69,7 +71,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episodes:
-    """All that a log holds, oldest first; `unread` counts the decisions whose rows say too little."""
+    """All that a log holds, oldest first; `unread` counts the rows that say too little."""
 
     found: tuple[Episode, ...]
     unread: int = 0
@@ -77,23 +79,43 @@ class Episodes:
 
 def joined(rows: Iterable[Row]) -> Episodes:
     """Bring together what belongs to one decision."""
-    heads: dict[str, Episode] = {}
-    calls: dict[str, dict[int, Call]] = {}
-    judged: dict[str, list[float]] = {}
-    unread = 0
+    gathered = _Gathered()
     for row in rows:
-        kind, decision_id = row.get("kind"), str(row.get("decision_id"))
+        try:
+            gathered.take(row)
+        except UNREADABLE:
+            gathered.unread += 1
+    return gathered.whole()
+
+
+class _Gathered:
+    """What was read so far, by decision id."""
+
+    def __init__(self) -> None:
+        self.unread = 0
+        self._heads: dict[str, Episode] = {}
+        self._calls: dict[str, dict[int, Call]] = {}
+        self._judged: dict[str, list[float]] = {}
+
+    def take(self, row: Row) -> None:
+        """One row. Raises one of UNREADABLE for one that says too little."""
+        kind = row.get("kind")
         if kind in CALLS and row.get("error") not in PASSED_OVER:
-            calls.setdefault(decision_id, {})[_number(row)] = _call(row)
+            self._calls.setdefault(row["decision_id"], {})[_number(row)] = _call(row)
         if kind in (*CALLS, FEEDBACK) and (quality := observed_quality(row)) is not None:
-            judged.setdefault(decision_id, []).append(quality)
+            self._judged.setdefault(row["decision_id"], []).append(quality)
         for decision in _decisions(row):
             head = _head(decision)
-            unread += head is None
-            if head is not None:
-                heads[head.decision_id] = head
-    found = (_whole(head, calls.get(name, {}), judged.get(name, [])) for name, head in heads.items())
-    return Episodes(found=tuple(sorted(found, key=lambda one: one.at)), unread=unread)
+            self._heads[head.decision_id] = head
+
+    def whole(self) -> Episodes:
+        found = (self._episode(name, head) for name, head in self._heads.items())
+        return Episodes(found=tuple(sorted(found, key=lambda one: one.at)), unread=self.unread)
+
+    def _episode(self, name: str, head: Episode) -> Episode:
+        calls, judged = self._calls.get(name, {}), self._judged.get(name, [])
+        in_order = tuple(call for _, call in sorted(calls.items()))
+        return replace(head, calls=in_order, quality=fmean(judged) if judged else None)
 
 
 def observed_quality(row: Row) -> float | None:
@@ -107,11 +129,6 @@ def observed_quality(row: Row) -> float | None:
     return OUTCOMES.get(str(row.get("outcome")))
 
 
-def _whole(head: Episode, calls: Mapping[int, Call], judged: list[float]) -> Episode:
-    in_order = tuple(call for _, call in sorted(calls.items()))
-    return replace(head, calls=in_order, quality=fmean(judged) if judged else None)
-
-
 def _decisions(row: Row) -> Iterator[Row]:
     if row.get("kind") == BATCH:
         found = (row_in_batch(row, str(number)) for number in range(len(row["lane"])))
@@ -120,24 +137,20 @@ def _decisions(row: Row) -> Iterator[Row]:
         yield row
 
 
-def _head(row: Row) -> Episode | None:
-    """The decision itself; None where the row does not say when, what and whether."""
-    try:
-        roster, insight = row.get("roster") or {}, row.get("insight") or {}
-        ok = bool(row["ok"])
-        return Episode(
-            decision_id=str(row["decision_id"]),
-            at=datetime.fromisoformat(row["created_at"]),
-            expert_id=str(row["expert_id"]) if ok else None,
-            binding="" if ok else str(row.get("binding", "")),
-            grouped=row.get("group") is not None,
-            tiers=dict(zip(roster.get("ids", ()), roster.get("tiers", ()), strict=False)),
-            model=str(insight.get("model", "")),
-            familiar=bool(insight.get("familiar", True)),
-            predicted={str(name): float(value) for name, value in insight.get("quality", {}).items()},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
+def _head(row: Row) -> Episode:
+    """The decision itself; raises one of UNREADABLE where the row does not say when, what and whether."""
+    roster, insight, ok = row.get("roster") or {}, row.get("insight") or {}, bool(row["ok"])
+    return Episode(
+        decision_id=str(row["decision_id"]),
+        at=datetime.fromisoformat(row["created_at"]).astimezone(UTC),
+        expert_id=str(row["expert_id"]) if ok else None,
+        binding="" if ok else str(row.get("binding", "")),
+        grouped=row.get("group") is not None,
+        tiers=dict(zip(roster.get("ids", ()), roster.get("tiers", ()), strict=False)),
+        model=str(insight.get("model", "")),
+        familiar=bool(insight.get("familiar", True)),
+        predicted={str(name): float(value) for name, value in insight.get("quality", {}).items()},
+    )
 
 
 def _number(row: Row) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 import numpy as np
 
 from crew_moe.domain.policy import Policy
-from crew_moe.learning.episodes import Row
+from crew_moe.learning.episodes import UNREADABLE, Row
 from crew_moe.learning.logged import Chances, Choice, LeftOut, Reading
 from crew_moe.learning.ope import Rounds, cross_fitted
 from crew_moe.learning.regret import Bools, EstimatedRegret, Floats, estimated_regret
@@ -30,8 +31,10 @@ class Hindsight:
         self._reading = Reading(then=partial(chances_in, policy=policy), now=_anybody)
 
     def seen(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The same rows; one that says too little for a round is passed on all the same."""
         for row in rows:
-            self._reading.take(row)
+            with suppress(*UNREADABLE):
+                self._reading.take(row)
             yield row
 
     def regret(self, rewards: Rewards, wanted: frozenset[str], rng: np.random.Generator) -> EstimatedRegret | Untold:

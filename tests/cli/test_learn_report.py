@@ -167,6 +167,7 @@ def test_rows_that_say_too_little_are_counted(cli: Cli, tmp_path: Path) -> None:
     at = datetime(2026, 3, 1, tzinfo=UTC).isoformat()
     log.append("d1", lambda: {"kind": "decision", "decision_id": "d1", "ok": True, "expert_id": "a", "created_at": at})
     log.append("d2", lambda: {"kind": "decision", "decision_id": "d2"})
+    log.append("d1/served/1", lambda: {"kind": "attempt", "decision_id": "d1"})
     log.append("d3", lambda: {"kind": "decision", "decision_id": "d3", "ok": False, "created_at": at})
     log.close()
 
@@ -174,7 +175,7 @@ def test_rows_that_say_too_little_are_counted(cli: Cli, tmp_path: Path) -> None:
 
     assert done.code == 0, done.err
     assert "2 decisions" in done.out
-    assert "Left out: 1 decision whose rows say too little." in done.out
+    assert "Left out: 2 rows of the log that say too little." in done.out
 
 
 def test_log_in_redis_gives_the_same_figures(cli: Cli, redis_url: str, tmp_path: Path) -> None:

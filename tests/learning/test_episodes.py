@@ -98,6 +98,10 @@ def test_refusal_names_what_bound() -> None:
         decision(created_at=None),
         decision(insight={"quality": {"a": "much"}}),
         decision(roster=["a"]),
+        {"kind": "attempt", "number": 1, "expert_id": "a", "success": True},
+        {"kind": "attempt", "decision_id": "d2", "success": True},
+        {"kind": "feedback", "decision_id": "d2", "quality": "good"},
+        {"kind": "batch"},
     ],
 )
 def test_row_that_says_too_little_is_counted_and_left_out(row: dict[str, Any]) -> None:

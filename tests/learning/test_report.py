@@ -50,6 +50,7 @@ def test_no_decision_gives_no_report() -> None:
         (["large", "small"], 0, 1),
         (["middle", "middle"], 0, 0),
         (["large", "small", "large"], 0, 1),
+        (["middle", "small", "large"], 0, 1),
         (["unknown", "large"], 0, 1),
     ],
 )
