@@ -36,7 +36,7 @@ class Boards:
     taking a snapshot costs (the cheaper of the last two, since one may have waited for a lock), whichever is longer,
     but within LONGEST_S; an ejection or a pin that ends by time alone shows as soon. Records fade with age, so a
     snapshot is taken again every AGES_S even if nothing happened. `busy` tells until when which experts of a registry
-    have no room; it is asked at every look.
+    have no room; it is asked at every look, after which `also` takes one of its own.
 
     A store beyond a network (`state.remote`) is never waited for: a thread looks every REMOTE_REFRESH_S, from the
     first `current` until `close`, or until nobody holds the boards any more. There breakers, pins and services
@@ -56,12 +56,14 @@ class Boards:
         *,
         sink: EventSink | None = None,
         busy: Callable[[datetime, Registry], Mapping[str, datetime]] | None = None,
+        also: Callable[[], None] | None = None,
     ) -> None:
         self._board = board
         self._state = state
         self._clock = clock
         self._sink = sink or LogSink()
         self._busy = busy or _nobody
+        self._also = also
         self._remote = bool(getattr(state, "remote", False))
         self._interval = REMOTE_REFRESH_S if self._remote else REFRESH_S
         self._closed = False
@@ -160,6 +162,8 @@ class Boards:
             self._look(force=force)
         except StateError as error:
             return self._lose(error)
+        if self._also is not None:
+            self._also()
         if self._lost_at is not None:
             lost_s, self._lost_at = self._clock.monotonic() - self._lost_at, None
             self._sink.emit("state_back", lost_s=round(lost_s, 3))

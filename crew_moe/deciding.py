@@ -6,22 +6,20 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from crew_moe.boards import Boards, View
 from crew_moe.domain.access import NO_DEMANDS, Demands
 from crew_moe.domain.decision import Decision, Infeasible
 from crew_moe.domain.digest import digest
-from crew_moe.domain.features import Features
 from crew_moe.domain.happening import BatchDecided, Decided
-from crew_moe.domain.insight import Insight
 from crew_moe.domain.principal import Principal
-from crew_moe.domain.registry import Registry
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.service import Service
 from crew_moe.domain.task import TaskType
 from crew_moe.execution.errand import SpokenFor, spoken_for
 from crew_moe.execution.screened import Stop
+from crew_moe.experiments import Experiments, Foresee
 from crew_moe.guards import Guards
 from crew_moe.ids import DecisionIds
 from crew_moe.ports import Clock, DecisionLog
@@ -40,18 +38,10 @@ WORK: Final = TaskType.ANALYSIS
 """The task type under which work of any other kind stands in the records."""
 
 
-Foresee = Callable[[RoutingRequest, Features | None, Registry], Insight | None]
-"""What learning knows of a request, whose features may have been taken already."""
-
-
-def _nothing(_request: RoutingRequest, _features: Features | None, _registry: Registry) -> None:
-    return None
-
-
 class Deciding:
     """What `Router.decide`, `refuse` and `decide_batch` do. `calling` holds those that can be called now; `key` turns
     texts and identities into digests for the log; `remember` is told whose decision it was; `insight` says what
-    learning knows of a request.
+    learning knows of a request; of `experiments`, one may be under way.
     """
 
     def __init__(
@@ -65,7 +55,8 @@ class Deciding:
         key: bytes,
         remember: Callable[[str, Identity], None],
         watchers: Watchers = NOBODY,
-        insight: Foresee = _nothing,
+        insight: Foresee,
+        experiments: Experiments,
     ) -> None:
         self._boards = boards
         self._calling = calling
@@ -75,6 +66,8 @@ class Deciding:
         self._key = key
         self._remember = remember
         self._insight = insight
+        self._experiments = experiments
+        self._trials = experiments.trials
         self._tell = watchers.saw if watchers.all else None
         self._new_id = DecisionIds()
 
@@ -86,20 +79,25 @@ class Deciding:
         board, now = (self._calling if for_call else self._boards).current(), self._clock.now()
         request = _overridden(request, board, now)
         features, demands = self._guards.demanded(request, principal, demands, board.registry)
+        part, foresee, decision_id = None, self._insight, self._new_id()
+        if (running := self._trials.running) is not None:
+            part = self._experiments.part(running, request, decision_id, for_call=for_call)
+            if part is not None and part.decides:
+                board, foresee = part.board, part.insight
         ask = partial(
             decide,
             request,
-            decision_id=self._new_id(),
+            decision_id=decision_id,
             now=now,
             new_seed=_new_seed,
             features=features,
             demands=demands,
-            insight=self._insight(request, features, board.registry),
+            insight=foresee(request, features, board.registry),
         )
         decision = ask(board)
         if for_call and isinstance(decision, Infeasible) and decision.binding == NO_ROOM:
             decision = ask(board.roomy)  # calls wait their turn
-        self._put_down(decision, request)
+        self._put_down(decision, request, None if part is None else part.told(decision, ask))
         if self._tell:
             self._tell(Decided(decision, request.tenant, self._ms_since(began)))
         return decision
@@ -182,10 +180,12 @@ class Deciding:
     def _ms_since(self, began: float) -> float:
         return (self._clock.monotonic() - began) * 1000.0
 
-    def _put_down(self, decision: Decision | Infeasible, request: RoutingRequest) -> None:
+    def _put_down(
+        self, decision: Decision | Infeasible, request: RoutingRequest, experiment: Mapping[str, Any] | None = None
+    ) -> None:
         key, identity = self._key, identity_of(request)
         self._remember(decision.decision_id, identity)
-        entry = LogEntry(decision, digest(request.text, key=key), identity, key, beside(request))
+        entry = LogEntry(decision, digest(request.text, key=key), identity, key, beside(request), experiment)
         self._log.append(decision.decision_id, entry)
 
 

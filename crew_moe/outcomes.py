@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from crew_moe.domain.digest import digest
 from crew_moe.domain.expert import Expert
 from crew_moe.domain.happening import Attempted, Reported
 from crew_moe.domain.outcome import Attempt, Feedback, Outcome, Sample
@@ -52,6 +53,7 @@ class Outcomes:
         self._sink = sink
         self._charge = charge
         self._learner = learner
+        self._trials = learner.trials
         self._lost = lost
         self._changes = changes or Changes(sink, None)
         self._watchers = watchers
@@ -62,7 +64,11 @@ class Outcomes:
         name = served_name(route.decision_id, attempt.number)
         self._log.append(name, partial(_attempt_row, route.decision_id, attempt))
         self._watchers.saw(Attempted(route.decision_id, route.task_type, tenant_of(route.errand.scopes), attempt))
-        if not attempt.counts or self._lost():
+        if self._lost():
+            return
+        if self._trials.running is not None:
+            self._in_trial(route.decision_id, attempt)
+        if not attempt.counts:
             return
         sample = Sample(
             expert_id=attempt.expert_id,
@@ -79,6 +85,13 @@ class Outcomes:
                 self._learner.saw(self.decision(route.decision_id), _attempt_row(route.decision_id, attempt))
         except (StateError, UnknownDecision) as error:
             self._sink.emit("outcome_not_recorded", decision_id=route.decision_id, error=str(error))
+
+    def _in_trial(self, decision_id: str, attempt: Attempt) -> None:
+        """An experiment counts every attempt: one that the gate denied tells of the policy, if not of its expert."""
+        try:
+            self._trials.served(self.decision(decision_id), _attempt_row(decision_id, attempt))
+        except (StateError, UnknownDecision) as error:
+            self._sink.emit("experiment_not_counted", decision_id=decision_id, error=str(error))
 
     def record(self, outcome: Outcome) -> bool:
         """Take an outcome that somebody else reports; it moves the record and the breakers, and its cost is charged to
@@ -107,6 +120,7 @@ class Outcomes:
         self._log.append(name, lambda: told)
         if outcome.counts:
             self._learner.saw(row, told)
+        self._trials.served(row, told)
         self._tell(outcome, row)
         return True
 
@@ -149,6 +163,7 @@ class Outcomes:
         counted = {"reward": judgement.reward, "weight": judgement.weight}
         self._log.append(name, lambda: {"kind": "feedback", **feedback.model_dump(mode="json"), **counted})
         self._learner.heed(row, judgement)
+        self._trials.judged(row, digest(judgement.voice, size=8).hex(), judgement.facts, judgement.weight)
         self._tell(feedback, row)
         return True
 

@@ -30,6 +30,7 @@ from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.snapshot import Pin
 from crew_moe.execution.circuits import Changes
 from crew_moe.execution.errand import spoken_for
+from crew_moe.experiments import Experiments
 from crew_moe.explanation import Explanation, explain
 from crew_moe.guards import Guards
 from crew_moe.learning.learner import Learner, voice_of
@@ -110,14 +111,13 @@ class Router:
         self.log_key = digest(log_key, size=MAX_KEY_BYTES) if log_key else os.urandom(MAX_KEY_BYTES)
         self.guards = guards or Guards.in_memory(policy, registry, log=log, clock=self.clock, sink=self.sink)
         boards = partial(self._reach.board, registry, policy, self.clock.now())
-        self._boards = Boards(boards(live=live), state, self.clock, sink=self.sink, busy=self.guards.busy_experts)
-        callable_now = live or base_url is not None
-        self._calling = self._boards if callable_now else self._boards.beside(boards(live=True))
-        self.budgets = Budgets(
-            self.guards.ledger, policy=policy.budgets, log=log, clock=self.clock, log_key=self.log_key
-        )
         self.learner = Learner(policy, pages=pages, clock=self.clock, sink=self.sink, key=self.log_key, folder=config)
-        self.learner.begin(self.registry)
+        busy, also = self.guards.busy_experts, self.learner.trials.look
+        self._boards = Boards(boards(live=live), state, self.clock, sink=self.sink, busy=busy, also=also)
+        self._calling = self._boards if live or base_url is not None else self._boards.beside(boards(live=True))
+        ledger, key = self.guards.ledger, self.log_key
+        self.budgets = Budgets(ledger, policy=policy.budgets, log=log, clock=self.clock, log_key=key)
+        self.learner.begin(registry)
         self.outcomes = Outcomes(
             registry=lambda: self.registry,
             state=state,
@@ -132,6 +132,7 @@ class Router:
         )
         refresh = partial(self._boards.refresh, force=True)
         self.overrides = Overrides(registry=lambda: self.registry, state=state, clock=self.clock, changed=refresh)
+        self.experiments = Experiments(self.learner, boards=self._boards, calling=self._calling, clock=self.clock)
         self._deciding = Deciding(
             boards=self._boards,
             calling=self._calling,
@@ -142,6 +143,7 @@ class Router:
             remember=self.budgets.remember,
             watchers=Watchers(watchers),
             insight=self.learner.insight,
+            experiments=self.experiments,
         )
 
     @classmethod
@@ -331,7 +333,8 @@ class Router:
 
     def explain(self, decision_id: str) -> Explanation:
         """The recorded decision, worked out again from its own row, and what came of it. Raises UnknownDecision."""
-        return explain(self.outcomes.decision(decision_id), self.outcomes.served(decision_id), self.policy)
+        row = self.outcomes.decision(decision_id)
+        return explain(row, self.outcomes.served(decision_id), self.learner.trials.policy_of(row))
 
     def health(self) -> tuple[ExpertHealth, ...]:
         """How each expert does, and whether it can be called now."""
@@ -383,8 +386,6 @@ class Router:
         """Changes with the pins in force, and as services join or leave: a running task knows to decide anew."""
         board = self._calling.current()
         return hash((board.snapshot.pins, board.columns.digest))
-
-    # ---- housekeeping ---------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Write what is pending and give connections back."""

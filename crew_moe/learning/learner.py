@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crew_moe.domain.digest import digest
@@ -21,8 +22,10 @@ from crew_moe.domain.registry import Registry
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.errors import StateError
 from crew_moe.learning.rewards import Facts, Rewards, facts_in, facts_of
+from crew_moe.learning.trials import Trials
 from crew_moe.learning.voices import Voices
 from crew_moe.ports import Clock, EventSink, PageStore
+from crew_moe.state.forking import survives_fork
 from crew_moe.strategies.bandits import BANDITS
 
 if TYPE_CHECKING:
@@ -61,16 +64,42 @@ class Learner:
         self._clock = clock
         self._sink = sink
         self._key = key
+        self._folder = folder
         self._rewards = Rewards(policy.learning.reward, self._own_factors(folder), failed=self._factor_failed)
         self._looks = policy.learning.model is not None or policy.learning.preference_samples is not None
         self._learns_arms = policy.strategy in BANDITS
+        self.trials = Trials(lambda: self.pages, policy=policy, rewards=self._rewards, clock=clock, sink=sink)
+        self._pages: PageStore | None = None
+        self.begin_anew()
+        survives_fork(self)
+
+    def begin_anew(self) -> None:
+        """After a fork: what was opened begins anew by itself; the parent's lock is nobody's."""
+        self._lock = Lock()
+
+    @property
+    def pages(self) -> PageStore:
+        """Where what is learned is kept; opened by whoever asks first."""
+        with self._lock:
+            if self._pages is None:
+                self._pages = self._open()
+            return self._pages
 
     # ---- before a decision ----------------------------------------------------------------------------------------
 
     def begin(self, registry: Registry) -> None:
         """Have at hand what decisions by this policy will ask for. Raises ConfigError for an unreadable model."""
+        self.trials.begin(registry)
         if self._looks or self._learns_arms:
             self._lookup.knowledge.begin(registry)
+
+    def beside(self, policy: Policy, registry: Registry) -> Learner:
+        """What learns from the same pages under another policy."""
+        other = Learner(
+            policy, lambda: self.pages, clock=self._clock, sink=self._sink, key=self._key, folder=self._folder
+        )
+        other.begin(registry)
+        return other
 
     def insight(self, request: RoutingRequest, features: Features | None, registry: Registry) -> Insight | None:
         """What is known of a request; None where neither its strategy nor the policy goes by it."""
@@ -133,39 +162,34 @@ class Learner:
         commitment = digest(user, key=self._key).hex()
         if "_lookup" in self.__dict__:
             self._lookup.knowledge.forget(commitment)
-        return forget(self._pages, commitment)
+        return forget(self.pages, commitment)
 
     def close(self) -> None:
         """Give connections back; idempotent."""
+        self.trials.close()
         if "_lookup" in self.__dict__:
             self._lookup.knowledge.close()
-        if "_pages" in self.__dict__:
+        if self._pages is not None:
             self._pages.close()
 
     # ---- parts, made when they are asked for ----------------------------------------------------------------------
 
     @cached_property
-    def _pages(self) -> PageStore:
-        return self._open()
-
-    @cached_property
     def _voices(self) -> Voices:
-        return Voices(self._pages, self._policy.learning.client_cap)
+        return Voices(self.pages, self._policy.learning.client_cap)
 
     @cached_property
     def _loop(self) -> Loop:
         from crew_moe.learning.loop import Loop
 
-        return Loop(
-            self._pages, policy=self._policy.learning, rewards=self._rewards, clock=self._clock, sink=self._sink
-        )
+        return Loop(self.pages, policy=self._policy.learning, rewards=self._rewards, clock=self._clock, sink=self._sink)
 
     @cached_property
     def _lookup(self) -> Lookup:
         from crew_moe.learning.lookup import Lookup
 
         return Lookup(
-            self._pages,
+            self.pages,
             policy=self._policy,
             clock=self._clock,
             sink=self._sink,
@@ -186,7 +210,7 @@ class Learner:
             return None
         from crew_moe.learning.preferences import Preferences
 
-        return Preferences(self._pages)
+        return Preferences(self.pages)
 
     def _own_factors(self, folder: Path | None) -> tuple[Any, ...]:
         named = self._policy.learning.reward.factors

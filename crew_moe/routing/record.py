@@ -51,16 +51,20 @@ def commitments(identity: Identity, key: bytes) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LogEntry:
-    """A decision as the log takes it: small, without the text, and its row when it is called."""
+    """A decision as the log takes it: small, without the text, and its row when it is called. `experiment` is the part
+    that it had in one.
+    """
 
     decision: Decision | Infeasible
     text_digest: bytes
     identity: Identity
     key: bytes
     own: Asked | None = None
+    experiment: Mapping[str, Any] | None = None
 
     def __call__(self) -> dict[str, Any]:
-        return row_of(self.decision, self.text_digest, self.identity, self.key, self.own)
+        row = row_of(self.decision, self.text_digest, self.identity, self.key, self.own)
+        return row if self.experiment is None else {**row, "experiment": dict(self.experiment)}
 
 
 def row_of(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from crew_moe.learning.experiment.adjusting import adjusted
 from crew_moe.learning.experiment.assignment import Arm, arm_of, key_of, unit_of
 from crew_moe.learning.experiment.metrics import METRICS, Metric
-from crew_moe.learning.experiment.plan import Experiment, Mode
+from crew_moe.learning.experiment.plan import Experiment, Mode, experiment_of
 from crew_moe.learning.experiment.power import detectable, samples_needed
 from crew_moe.learning.experiment.sequence import Interval, half_width, interval, p_value
-from crew_moe.learning.experiment.standing import Standing, Verdict, standing
+from crew_moe.learning.experiment.standing import Standing, Verdict, standing, verdict_on
 from crew_moe.learning.experiment.tally import Moments, Tally
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "adjusted",
     "arm_of",
     "detectable",
+    "experiment_of",
     "half_width",
     "interval",
     "key_of",
@@ -32,4 +33,5 @@ __all__ = [
     "samples_needed",
     "standing",
     "unit_of",
+    "verdict_on",
 ]

@@ -82,13 +82,14 @@ def standing(plan: Experiment, tally: Tally) -> Standing:
     when that of the metric lies above 0, and those of all guardrails inside their margins. The control wins when the
     interval of the metric lies below 0.
     """
-    main = compare(plan, tally, plan.metric)
-    guards = tuple(
-        Guardrail(name, margin, _guard(plan, compare(plan, tally, name), margin))
-        for name, margin in plan.margins.items()
-    )
+    main, guards = compare(plan, tally, plan.metric), _guardrails(plan, tally)
     verdict, because = _verdict(plan, main, guards)
     return Standing(verdict=verdict, because=because, main=main, guardrails=guards, others=_others(plan, tally))
+
+
+def verdict_on(plan: Experiment, tally: Tally) -> tuple[Verdict, str]:
+    """The verdict of `standing` and the metric that made it, and no more: it is asked after every observation."""
+    return _verdict(plan, compare(plan, tally, plan.metric), _guardrails(plan, tally))
 
 
 def compare(plan: Experiment, tally: Tally, name: str, cohort: str | None = None) -> Comparison:
@@ -159,6 +160,13 @@ def _guard(plan: Experiment, found: Comparison, margin: float) -> Guard:
     if high < -margin:
         return Guard.BROKEN
     return Guard.HOLDS if low > -margin else Guard.OPEN
+
+
+def _guardrails(plan: Experiment, tally: Tally) -> tuple[Guardrail, ...]:
+    return tuple(
+        Guardrail(name, margin, _guard(plan, compare(plan, tally, name), margin))
+        for name, margin in plan.margins.items()
+    )
 
 
 def _verdict(plan: Experiment, main: Comparison, guards: tuple[Guardrail, ...]) -> tuple[Verdict, str]:

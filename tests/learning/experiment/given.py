@@ -38,7 +38,7 @@ def counted(
     control: Mapping[str, NDArray[np.float64]], candidate: Mapping[str, NDArray[np.float64]], *, cohort: str = ""
 ) -> Tally:
     """A tally of these observations, each of a key of its own."""
-    tally, rng = Tally(), np.random.default_rng(0)
+    tally, rng = Tally(), np.random.default_rng([0, *cohort.encode()])
     for arm, values in ((Arm.CONTROL, control), (Arm.CANDIDATE, candidate)):
         for row in zip(*values.values(), strict=True):
             one = dict(zip(values, map(float, row), strict=True))
