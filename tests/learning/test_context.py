@@ -59,23 +59,42 @@ def test_every_text_gives_numbers_that_a_ridge_can_take(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "signal"),
+    ("text", "kind"),
     [
-        ("Solve $x^2 - 4 = 0$ where \\(x > 0\\).", "maths"),
         ("def f(x):\n    return x()", "code"),
-        ("when did the first shop open", "fact"),
-        ("when did the first shop open", "lower_start"),
-        ("A switch is used to stop the current, which causes heating in", "unfinished"),
-        ("How many apples are there in total, 3 for each of 5 people?", "quantity"),
-        ("Is it?", "question"),
-        ("Write a function that adds.", "write_code"),
-        ("dog, cat, tree, run, leash", "commas"),
-        ("Привет, как дела?", "foreign"),
+        ("Write a function that adds two sets.", "code_wanted"),
+        ("dog, cat, tree, run, leash", "list"),
+        ("She went out. It rained. " * 60 + "Why was she sad?", "passage"),
+        ("Solve $x^2 - y = z$ where \\(x > 0\\).", "formula"),
+        ("One thing:\n- a\n- b\n- c", "lines"),
+        ("Five people have 3 apples each and eat 2 of them.", "numbers"),
+        ("Rivers carry stones to the sea. " * 9, "paragraph"),
+        ("when did the first shop open", "query"),
+        ("A switch stops the current, which causes heating in", "beginning"),
+        ("Who sang with Ella at the Carnegie Hall?", "names"),
+        ("What is the longest river in Asia?", "name"),
+        ("Why do leaves fall?", "short"),
     ],
 )
-def test_the_form_of_a_text_shows(text: str, signal: str) -> None:
-    assert named(vector(text))[signal] > 0.2
-    assert named(vector("The weather was fine and we went for a walk."))[signal] == 0.0
+def test_a_text_has_the_first_kind_that_fits(text: str, kind: str) -> None:
+    kinds = {name for name, value in named(vector(text)).items() if name.startswith("is_") and value}
+
+    assert kinds == {f"is_{kind}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "measure"),
+    [
+        ("Solve $x^2 - 4 = 0$ where \\(x > 0\\).", "formulas"),
+        ("It was 1492, not 1942.", "digits"),
+        ("Ann and Bob met Carl.", "capitals"),
+        ("Привет, как дела?", "foreign"),
+        ("word " * 200, "length"),
+    ],
+)
+def test_the_form_of_a_text_is_measured(text: str, measure: str) -> None:
+    assert named(vector(text))[measure] > 0.2
+    assert named(vector("the weather was fine and we went for a walk."))[measure] <= 0.0
 
 
 def test_a_task_type_counts_as_far_as_it_is_known() -> None:
@@ -93,9 +112,10 @@ def test_difficulty_is_what_a_model_predicts_of_all_experts() -> None:
     assert named(vector("x"))["difficulty"] == 0.0
 
 
-def test_only_the_beginning_and_the_end_of_a_long_text_are_read() -> None:
+def test_of_a_long_text_only_the_beginning_and_the_end_are_read() -> None:
     filler = "word " * 4_000
     plain, coded = vector(filler + "done."), vector(filler + "def f(): return 1 " + filler + "done.")
 
-    assert named(plain)["code"] == named(coded)["code"] == 0.0
-    assert named(vector(filler + "done?"))["question"] == 1.0
+    assert named(plain)["is_code"] == named(coded)["is_code"] == 0.0
+    assert named(vector("word " * 17 + "done."))["is_beginning"] == 0.0
+    assert named(vector("Word " + "word " * 17 + "done"))["is_beginning"] == 1.0
