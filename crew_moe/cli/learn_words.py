@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HOURS_SHOWN: Final = 48.0  # a longer span is told in days
 LIKELY: Final = 0.05
+LEAST_P: Final = 0.001
 FIGURES: Final = ("Figure", ">Value", "!95 %", "Of")
 BINS: Final = (">Predicted from", ">to", ">Answers", ">Predicted", ">Observed")
 
@@ -112,7 +113,7 @@ def drift(found: Report) -> str:
     chance = "seldom does" if seen.p_value < LIKELY else "may well do"
     return (
         f"Drift: {percent(seen.total_variation)} of the decisions went elsewhere in the last span than in the first; "
-        f"chance alone {chance} as much (p = {seen.p_value:.3f}; stability index {seen.stability_index:.2f})."
+        f"chance alone {chance} as much ({_chance(seen.p_value)}; stability index {seen.stability_index:.2f})."
     )
 
 
@@ -133,6 +134,10 @@ def calibration(found: Report) -> str:
         f"Calibration of {', '.join(found.models)} over {count(seen.count, 'answer')}: error (ECE) {seen.ece:.3f}, "
         f"Brier score {seen.brier:.3f}; on average predicted too {too} by {abs(seen.bias):.3f}."
     )
+
+
+def _chance(p_value: float) -> str:
+    return f"p = {p_value:.3f}" if p_value >= LEAST_P else f"p < {LEAST_P}"
 
 
 def count(number: int, what: str) -> str:
