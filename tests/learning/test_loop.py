@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
@@ -18,7 +19,7 @@ from crew_moe.learning.arm_pages import OF, POOL, ArmPages
 from crew_moe.learning.arms import Arm
 from crew_moe.learning.context import SIZE
 from crew_moe.learning.loop import Loop
-from crew_moe.learning.price import PricePage
+from crew_moe.learning.price import PRICE, PricePage
 from crew_moe.learning.rewards import Facts, Rewards
 from crew_moe.ports import PageStore
 from crew_moe.state import open_pages
@@ -145,6 +146,19 @@ def test_spending_moves_the_price_once_for_each_answer() -> None:
 
     assert after > 0.0
     assert price.read(NOW) == after
+
+
+def test_a_bill_that_changes_is_put_right(url: str) -> None:
+    pages, horizon = open_pages(url), Horizon(usd=Decimal(1), requests=10)
+    loop = _loop(pages, replace(POLICY, horizon=horizon))
+    loop.served(_row(), SERVED, 0.25)
+    loop.served(_row(), SERVED, 0.75)
+    loop.served(_row("d2"), SERVED, 0.125)
+
+    page = pages.read(PRICE, NOW)
+    assert page is not None
+    kept = json.loads(page.content)
+    assert (kept["served"], kept["spent_usd"]) == (2, pytest.approx(0.875))
 
 
 def test_a_bill_that_is_not_known_counts_as_estimated() -> None:

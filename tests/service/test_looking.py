@@ -85,6 +85,26 @@ def test_feedback_is_taken_once_from_each_source(service: Running) -> None:
     assert [answer["recorded"] for answer in answers] == [True, False, True]
 
 
+def test_a_rating_moves_the_learned_weight_of_who_answered() -> None:
+    with running() as service:
+        decision = service.post("/api/v1/route", {"task_type": "planning", "text": "Plan it"}).json()
+        service.post("/api/v1/feedback", {"decision_id": decision["decision_id"], "source": "client-7", "rating": 5})
+        learned = service.router.state.performance(service.router.clock.now())
+
+    assert learned[decision["expert_id"], "planning"].learned == pytest.approx(0.5 + 0.1 * 0.5)
+
+
+def test_a_caller_is_one_voice_whatever_sources_it_names(guarded: Running) -> None:
+    who = {"Authorization": bearer(token(tenant="loud", scope="router:read router:report"))}
+    for number in range(8):
+        decision = guarded.post("/api/v1/route", {"task_type": "testing", "text": "Test it"}, headers=who).json()
+        rated = {"decision_id": decision["decision_id"], "source": f"client-{number}", "rating": 5}
+        assert guarded.post("/api/v1/feedback", rated, headers=who).json() == {"recorded": True}
+
+    learned = guarded.router.state.performance(guarded.router.clock.now())[decision["expert_id"], "testing"].learned
+    assert learned == pytest.approx(1 - 0.5 * 0.9**5, abs=1e-3)
+
+
 def test_a_strategy_is_overridden_and_cleared() -> None:
     with running() as service:
         put = service.post("/api/v1/strategy/override", {"strategy": "rule", "minutes": 5, "reason": "trial"}).json()
