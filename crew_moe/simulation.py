@@ -24,7 +24,9 @@ from crew_moe.execution.remedying import TURNED_AWAY
 from crew_moe.gating.past import Names, PastAccess, Unknowable
 from crew_moe.ports import DecisionLog
 from crew_moe.routing.batch_record import row_in_batch
-from crew_moe.routing.redeciding import Bench, cost_nano, demands_of, features_of
+from crew_moe.routing.redeciding import Bench, chances_of, cost_nano, demands_of, features_of
+from crew_moe.strategies import STRATEGIES
+from crew_moe.strategies.bandits import BANDITS
 
 MAX_DECISIONS: Final = 1_000
 DEFAULT_DECISIONS: Final = 200
@@ -48,6 +50,8 @@ class Reason(Word):
     EXPERIENCE = "experience"  # the candidate weighs experience another way, and the row holds it weighed
     WHO_ASKED = "who_asked"  # a rule looks at who asked, and the row does not tell
     NAMES = "names"  # it asks for a profile or a strategy that the candidate does not have
+    CHANCE = "chance"  # the candidate's strategy leaves its pick to chance, and does not tell how
+    NOT_PREDICTED = "not_predicted"  # the candidate's strategy goes by predictions, and the row holds none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +152,7 @@ def simulate(
     rows: Sequence[Row], candidate: Policy, *, current: Policy, registry: Registry, names: Names
 ) -> PolicyTrial:
     """Make each of these decisions again. Raises ConfigError and MissingExtra for the candidate's Cedar policies."""
-    court = _Court(candidate, current, registry, names)
+    court = Court(candidate, current, registry, names)
     made: list[tuple[Row, Decision | Infeasible]] = []
     failed: dict[Reason, list[str]] = {}
     for row in rows:
@@ -182,8 +186,8 @@ def simulate(
     )
 
 
-class _Court:
-    """Where decisions come again."""
+class Court:
+    """Where decisions come again. Raises ConfigError and MissingExtra for the candidate's Cedar policies."""
 
     def __init__(self, candidate: Policy, current: Policy, registry: Registry, names: Names) -> None:
         self._bench = Bench.of(registry, candidate)
@@ -207,6 +211,18 @@ class _Court:
         except InvalidInput:
             return Reason.NAMES
 
+    def chances(self, row: Row) -> Mapping[str, float] | Reason:
+        """With which probability the candidate takes each expert, by id; nothing where it serves nobody."""
+        found = self.again(row)
+        if isinstance(found, Reason):
+            return found
+        if isinstance(found, Infeasible):
+            return {}
+        if row.get("insight") is None and _goes_by_predictions(found.strategy):
+            return Reason.NOT_PREDICTED
+        tenant = self._names.among(row, "tenant", self._tenants)
+        return chances_of(found, tenant) or Reason.CHANCE
+
     def _unlike(self, row: Row) -> Reason | None:
         if row["registry_digest"] != self._bench.columns.digest:
             return Reason.CATALOGUE
@@ -222,6 +238,10 @@ class _Court:
         residency = row["asked"].get("residency")
         ruled = self._access.demands(row, risk=features.risk, residency=residency, task_type=features.task_type)
         return before._replace(forbidden=kept).joined(ruled)
+
+
+def _goes_by_predictions(strategy: str) -> bool:
+    return strategy in BANDITS or getattr(STRATEGIES[strategy], "informed", False)
 
 
 def _missing(row: Row) -> Reason | None:

@@ -12,6 +12,7 @@ import typer
 from crew_moe.cli.options import AsJson, Config, config_folder
 from crew_moe.cli.output import say, show_table, usd, write_json
 from crew_moe.cli.policy_diff import diff
+from crew_moe.cli.policy_evaluate import evaluate
 from crew_moe.domain.money import to_usd
 from crew_moe.domain.screening import Concern
 from crew_moe.errors import InvalidInput
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     group.command("validate")(validate)
     group.command("test")(run_examples)
     group.command("diff")(diff)
+    group.command("evaluate")(evaluate)
     app.add_typer(group, name="policy")
 
 

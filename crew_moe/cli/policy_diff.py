@@ -24,6 +24,8 @@ WHY: Final = {
     "experience": "the candidate weighs experience another way",
     "who_asked": "a rule looks at who asked, and the rows do not tell",
     "names": "they ask for a profile or strategy that the candidate does not have",
+    "chance": "the candidate's strategy leaves its pick to chance, and does not tell how",
+    "not_predicted": "the candidate's strategy goes by predictions, and none were made then",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 from typing import NamedTuple
 
@@ -46,6 +47,33 @@ def choose_by(strategy: str, roster: Roster, field: Field, context: StrategyCont
     slate = Slate(roster, field, leading(field))
     pick = explored(STRATEGIES[strategy].select(context, slate, rng), slate, context.policy.exploration.rate, rng)
     return Choice(roster.ids.index(pick.expert_id), pick.propensity, pick.reason)
+
+
+def chances_by(strategy: str, roster: Roster, field: Field, context: StrategyContext, seed: int) -> dict[str, float]:
+    """With which probability `choose_by` takes each expert, by id; those that can't be taken are left out.
+
+    For a strategy that draws from what the seed gives, as Thompson sampling does, the probabilities of that seed. Empty
+    for one that leaves its pick to chance and does not tell how.
+    """
+    rng, slate, chooser = Random(seed), Slate(roster, field, leading(field)), STRATEGIES[strategy]
+    told = getattr(chooser, "chances", None)
+    if told is not None:
+        shares = dict(zip((one.expert_id for one in slate), told(context, slate, rng), strict=True))
+    else:
+        pick = chooser.select(context, slate, rng)
+        shares = {pick.expert_id: pick.propensity}
+        if pick.propensity < 1.0:
+            return {}
+    rate = context.policy.exploration.rate
+    if rate and max(shares.values()) >= 1.0:  # as in `explored`
+        return mixed(shares, slate, rate)
+    return {expert_id: share for expert_id, share in shares.items() if share > 0.0}
+
+
+def mixed(shares: Mapping[str, float], slate: Slate, rate: float) -> dict[str, float]:
+    """The shares with so much of a uniform choice in them."""
+    uniform = rate / len(slate)
+    return {one.expert_id: (1.0 - rate) * shares.get(one.expert_id, 0.0) + uniform for one in slate}
 
 
 def explored(pick: Pick, slate: Slate, rate: float, rng: Random) -> Pick:

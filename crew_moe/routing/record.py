@@ -21,17 +21,20 @@ from crew_moe.domain.insight import insight_of
 from crew_moe.domain.policy import Policy
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.ports import StrategyContext
-from crew_moe.routing.choice import Choice, choose_by, choose_highest
+from crew_moe.routing.choice import Choice, chances_by, choose_by, choose_highest
 from crew_moe.routing.cost import Prices
-from crew_moe.routing.lane import TIERS, Figures, Lane, Roster
+from crew_moe.routing.lane import TIERS, Field, Figures, Lane, Roster
 from crew_moe.routing.needs import Asked, Terms
 from crew_moe.routing.redeciding import asked_row, features_of, scene_row
 from crew_moe.routing.ruling import Grounds, Ruling
 from crew_moe.routing.sharing import Sharing, repeated
+from crew_moe.routing.slate import leading
+from crew_moe.strategies import STRATEGIES
 
 SCHEMA_VERSION: Final = 1
 IDENTITY: Final = ("tenant", "project", "user", "channel", "run_id", "session_key")
 IDENTITY_VALUES: Final = itemgetter(*IDENTITY)
+ROUNDING: Final = 1e-9
 
 
 Identity = tuple[str | None, ...]
@@ -145,6 +148,55 @@ def replay(row: Mapping[str, Any], policy: Policy) -> tuple[str, float, float] |
     if choice is None or roster.ids[choice.position] in _forbidden(row):
         return None
     return roster.ids[choice.position], float(field.score[choice.position]), choice.propensity
+
+
+def chances_in(row: Mapping[str, Any], policy: Policy) -> dict[str, float]:
+    """With which probability each expert could have been taken when this decision was made, by id, worked out from the
+    row. Those of a strategy that takes the highest ranking, explored or not, need no policy; others need the one that
+    they read. Empty where the row can't tell, as in `replay`.
+    """
+    if not row["ok"] or row.get("group") is not None or "shares" in row or "figures" not in row:
+        return {}
+    roster = _roster(row["roster"])
+    field = _figures(row["figures"]).judge(*Terms(**row["sizes"]))
+    if getattr(STRATEGIES.get(row["strategy"]), "greedy", False):
+        found = _around_highest(row, roster, field)
+    elif row["policy_version"] != policy.version or _read_tenant(row, policy) or row["seed"] is None:
+        return {}
+    else:
+        found = chances_by(row["strategy"], roster, field, _context(row, policy), row["seed"])
+    return found if abs(found.get(row["expert_id"], 0.0) - row["propensity"]) < ROUNDING else {}
+
+
+def predicted_costs(row: Mapping[str, Any]) -> dict[str, float]:
+    """What each expert that was eligible would have cost, as it was predicted then, in nano-USD by id."""
+    if "figures" not in row:
+        return {}
+    field = _figures(row["figures"]).judge(*Terms(**row["sizes"]))
+    return dict(zip(row["roster"]["ids"], field.cost.tolist(), strict=True))
+
+
+def eligible_in(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Who could have been chosen when this decision was made, by id; nobody where the row does not tell."""
+    if "figures" not in row:
+        return ()
+    roster = _roster(row["roster"])
+    field = _figures(row["figures"]).judge(*Terms(**row["sizes"]))
+    return tuple(roster.ids[position] for position in leading(field).tolist())
+
+
+def _around_highest(row: Mapping[str, Any], roster: Roster, field: Field) -> dict[str, float]:
+    """All or most of it on the highest ranking, and the same on all others: what was chosen tells how much."""
+    highest, slate = choose_highest(field), leading(field)
+    if highest is None:
+        return {}
+    ids = [roster.ids[position] for position in slate.tolist()]
+    first, others = roster.ids[highest.position], len(ids) - 1
+    each = row["propensity"]
+    if row["expert_id"] == first:
+        each = (1.0 - each) / others if others else 0.0
+    shares = dict.fromkeys(ids, each) if each > 0.0 else {}
+    return {**shares, first: 1.0 - each * others}
 
 
 def _read_tenant(row: Mapping[str, Any], policy: Policy) -> bool:

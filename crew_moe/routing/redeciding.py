@@ -28,12 +28,15 @@ from crew_moe.domain.registry import Registry
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.domain.snapshot import Breaker, Circuit, Snapshot
 from crew_moe.domain.task import Modality, Risk, TaskType, Urgency
+from crew_moe.ports import StrategyContext
 from crew_moe.routing.board import Board
+from crew_moe.routing.choice import chances_by
 from crew_moe.routing.columns import Columns, columns_of
 from crew_moe.routing.cost import cost_of, prices_of
 from crew_moe.routing.eligibility import Scene
 from crew_moe.routing.engine import decide
 from crew_moe.routing.experience import Experience
+from crew_moe.routing.lane import TIERS
 from crew_moe.routing.needs import ASKED_FIELDS, Asked
 from crew_moe.routing.ruling import Ruling
 
@@ -112,6 +115,28 @@ def cost_nano(decision: Decision, expert_id: str) -> float:
     scene, terms = ruling.lane.scene, ruling.terms
     cost = cost_of(prices_of(scene.columns, scene.experience), terms.input_tokens, terms.output_tokens)
     return float(cost[scene.columns.index[expert_id]])
+
+
+def chances_of(decision: Decision, tenant: str | None) -> dict[str, float]:
+    """With which probability each expert would have been taken where this decision was made, by id. Empty where that
+    can't be told. `tenant` as for `Bench.decide`.
+    """
+    ruling = decision.basis
+    if not isinstance(ruling, Ruling):
+        return {}
+    if ruling.group is not None or ruling.seed is None:
+        return {decision.expert_id: 1.0}
+    lane = ruling.lane
+    tier, policy = lane.needs.tier, lane.scene.policy
+    context = StrategyContext(
+        features=ruling.features,
+        policy=policy,
+        tier=None if tier is None else TIERS[tier],
+        tenant=tenant,
+        now=decision.created_at,
+        insight=ruling.insight,
+    )
+    return chances_by(decision.strategy, lane.roster, ruling.field, context, ruling.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Every one is a sum of two parts. The direct part is what a reward model predicts of the candidate's choices; without a
 model it is nothing. The correction is the importance-weighted mean of what the model missed: with weight
-w = candidate's probability / logged propensity, mean(w * residual), or over mean(w) where it is self-normalised.
+w = candidate's probability / logged propensity, mean(w * residual), or over mean(w) where it is self-normalised. A
+choice of nobody, which is what the probabilities of a round lack of 1, is known to be worth 0.
 
     ips     Horvitz, Thompson: A generalization of sampling without replacement (JASA 47, 1952)
     snips   Swaminathan, Joachims: The self-normalized estimator for counterfactual learning (NIPS 2015)
@@ -103,7 +104,10 @@ def parts_of(
         return Parts(direct=direct, upper=nothing, lower=ones)
     if estimator.switched:
         weight = np.where(weight <= threshold(weight, missed), weight, 0.0)
-    return Parts(direct=direct, upper=weight * missed, lower=weight if estimator.normalised else ones)
+    if not estimator.normalised:
+        return Parts(direct=direct, upper=weight * missed, lower=ones)
+    served = float(candidate.sum(axis=1).mean())  # the weights' mean, but for chance
+    return Parts(direct=direct, upper=weight * missed, lower=weight / served if served > 0.0 else nothing)
 
 
 def threshold(weight: Floats, missed: Floats) -> float:

@@ -12,7 +12,7 @@ from crew_moe.learning.ope.rounds import Floats, Rounds
 
 CERTAIN: Final = 1.0 - 1e-9
 SURE: Final = 3.0  # standard errors by which the mean weight must miss 1 to say that support is missing
-MOVED: Final = 1e-6  # total variation below which a round's choice is the same
+MOVED: Final = 1e-6  # difference of the probabilities, in sum, below which a round's choice is the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Overlap:
     `share_without_support` is how much of its choices could not have been logged. `effective_sample_size` is how many
     rounds chosen by the candidate itself would tell as much (Kish: (sum w)^2 / sum w^2). `moved` counts the rounds in
     which it chooses another way, and `effective_moved` their effective size as expected from the logging
-    probabilities; None where those are not known.
+    probabilities; None where those are not known, or where it only refuses.
     """
 
     rounds: int
@@ -129,9 +129,9 @@ def _unsupported(rounds: Rounds, candidate: Floats, weight: Floats) -> float:
     if rounds.logging is not None:
         return float(np.where(rounds.logging > 0.0, 0.0, candidate).sum() / len(rounds))
     # Where the log was certain, nothing else had a chance. Elsewhere the weights have mean 1 if there is support.
-    certain = rounds.propensity >= CERTAIN
-    known = float(np.where(certain, 1.0 - rounds.chosen(candidate), 0.0).mean())
-    missing = 1.0 - float(weight.mean())
+    certain, served = rounds.propensity >= CERTAIN, candidate.sum(axis=1)
+    known = float(np.where(certain, served - rounds.chosen(candidate), 0.0).mean())
+    missing = float(served.mean() - weight.mean())
     error = float(weight.std()) / np.sqrt(len(rounds))
     return max(known, missing if missing > SURE * error else 0.0)
 
@@ -141,12 +141,13 @@ def _moved(rounds: Rounds, candidate: Floats) -> tuple[int | None, float | None]
     logging = rounds.logging
     if logging is None:
         return None, None
-    moved = np.abs(candidate - logging).sum(axis=1) / 2.0 > MOVED
+    moved = np.abs(candidate - logging).sum(axis=1) > MOVED
     if not moved.any():
         return 0, None
     ours, theirs = candidate[moved], logging[moved]
     ratio = np.divide(ours, theirs, out=np.zeros_like(ours), where=theirs > 0.0)
-    return int(moved.sum()), _kish(float(moved.sum()), float((ours * ratio).sum()))
+    squares = float((ours * ratio).sum())
+    return int(moved.sum()), _kish(float(ours.sum()), squares) if squares > 0.0 else None
 
 
 def _kish(total: float, squares: float) -> float:

@@ -79,10 +79,12 @@ class Rounds:
 
 
 def checked_chances(chances: Floats, rounds: Rounds, where: str) -> Floats:
-    """The probabilities themselves; raises InvalidInput where they are none."""
+    """The probabilities themselves; raises InvalidInput where they are none. What a round's lack of 1 is the share of
+    refusals.
+    """
     if chances.shape != (len(rounds), rounds.arms):
         raise InvalidInput(f"its shape is {chances.shape}, not {(len(rounds), rounds.arms)}", where=where)
     sums = chances.sum(axis=1)
-    if not ((chances >= 0.0).all() and (np.abs(sums - 1.0) <= SLACK).all()):
-        raise InvalidInput("the probabilities of a round are not negative and add up to 1", where=where)
+    if not ((chances >= 0.0).all() and (sums <= 1.0 + SLACK).all()):
+        raise InvalidInput("the probabilities of a round are not negative and add up to 1 at most", where=where)
     return chances
