@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from crew_moe.learning.report import Report
 
+PLOTS: Final = (".png", ".html")
 SIZE: Final = (13.0, 9.0)  # inches
 DPI: Final = 120
 STYLE: Final[dict[Any, Any]] = {
@@ -32,14 +34,24 @@ STYLE: Final[dict[Any, Any]] = {
 }
 
 
-def draw(report: Report, path: Path) -> None:
-    """Draw the report into a file, by its ending. Raises MissingExtra without matplotlib, InvalidInput where the file
-    can't be written.
+def check(path: Path) -> None:
+    """Whether this can be drawn, before anything long begins. Raises InvalidInput for a file of another kind or in no
+    folder, MissingExtra without matplotlib.
     """
+    if path.suffix not in PLOTS:
+        raise InvalidInput(f"'{path.name}' is no drawing", where="--plot", value=path.suffix, allowed=PLOTS)
+    if not path.parent.is_dir():
+        raise InvalidInput(f"there is no folder {path.parent}", where="--plot")
     try:
-        import matplotlib as mpl
+        import_module("matplotlib")
     except ImportError as missing:
         raise MissingExtra("learn", "matplotlib") from missing
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw the report into a file, by its ending. Raises InvalidInput where it can't be written."""
+    import matplotlib as mpl
+
     with mpl.rc_context(STYLE):
         figure = _figure(report)
         content = _png(figure) if path.suffix == ".png" else page(report, _svg(figure)).encode()

@@ -24,7 +24,6 @@ SPANS: Final = 8
 SEED: Final = 0  # the same log gives the same report
 MOST_EXPERTS: Final = 12
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-PLOTS: Final = (".png", ".html")
 
 
 def report(
@@ -46,10 +45,10 @@ def report(
 
     Nothing is decided or called. What the log can't tell is said, with the reason, and is no zero.
     """
-    from crew_moe.cli.learn_plot import draw
+    from crew_moe.cli.learn_plot import check, draw
 
-    if plot is not None and plot.suffix not in PLOTS:
-        raise InvalidInput(f"'{plot.name}' is no drawing", where="--plot", value=plot.suffix, allowed=PLOTS)
+    if plot is not None:
+        check(plot)
     found = _report(log, _earliest(since), config, truth)
     if found is None:
         _nothing(log, since, as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -56,6 +57,16 @@ def test_regret_from_the_log_is_about_the_one_that_the_truth_tells(cli: Cli, ask
     assert estimated["regret"]["low"] > 0
     assert known["against_oracle"]["mean"] == pytest.approx(0.9 - known["reward"])
     assert told["infeasible"]["bindings"] == {"min_quality": 15}
+
+
+def test_drawing_that_can_not_be_written_is_one_clear_error(cli: Cli, asked: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    (tmp_path / "report.png").mkdir()
+
+    done = cli(*asked, "--plot", tmp_path / "report.png")
+
+    assert (done.code, done.out) == (2, "")
+    assert "report.png: can't be written (Is a directory)" in done.err
 
 
 def test_drawing_is_a_picture(cli: Cli, asked: list[str], tmp_path: Path) -> None:
@@ -119,7 +130,7 @@ def test_page_stands_alone_and_tells_the_drawing_in_words(cli: Cli, asked: list[
     [
         (["--since", "soon"], "--since: 'soon' is no time; allowed: 90m, 24h, 7d, 2w"),
         (["--plot", "report.pdf"], "--plot: 'report.pdf' is no drawing; allowed: .png, .html"),
-        (["--plot", "none/report.png"], "none/report.png: can't be written (No such file or directory)"),
+        (["--plot", "none/report.png"], "--plot: there is no folder none"),
         (["--truth", "none.csv"], "none.csv: there is no such file"),
         (["--config", "none"], "none"),
     ],
@@ -153,12 +164,37 @@ def test_one_decision_is_a_report_with_what_can_not_be_told(cli: Cli, tmp_path: 
     with Router.from_config(state=url) as router:
         made = router.decide(RoutingRequest(task_type="planning", text="Plan"))
 
-    done = cli("learn", "report", "--log", url, "--plot", tmp_path / "one.png", "--since", "1h")
+    done = cli("learn", "report", "--log", url, "--since", "1h")
 
     assert done.code == 0, done.err
     assert "1 decision from" in done.out
     assert getattr(made, "expert_id", "") in done.out
     assert done.out.count("can't be told") >= 3
+
+
+def test_what_can_not_be_told_is_drawn_as_words(cli: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    with Router.from_config(state=f"sqlite:///{tmp_path}/state.db") as router:
+        router.decide(RoutingRequest(task_type="planning", text="Plan", min_quality=0.999))
+
+    done = cli("learn", "report", "--log", f"sqlite:///{tmp_path}/state.db", "--plot", tmp_path / "one.html")
+
+    assert done.code == 0, done.err
+    page = (tmp_path / "one.html").read_text(encoding="utf-8")
+    assert "Share of decisions" not in re.sub(r"<svg.*</svg>", "", page, flags=re.DOTALL)
+    assert "nobody" in page
+
+
+def test_drawing_without_its_library_says_which_extra_is_missing(
+    cli: Cli, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+    done = cli(*asked, "--plot", tmp_path / "report.png")
+
+    assert (done.code, done.out) == (2, "")
+    assert "crew-moe[learn]" in done.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_that_say_too_little_are_counted(cli: Cli, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from crew_moe import Router, RoutingRequest
+from crew_moe import Completion, Decision, Router, RoutingRequest
 from crew_moe.learning.episodes import Call, Episode, joined
+from crew_moe.sim import simulate
 from crew_moe.state import read_log
 
 AT = "2026-03-01T12:00:00+00:00"
@@ -135,3 +136,17 @@ def test_rows_of_a_batch_are_episodes_of_their_own(tmp_path: Path) -> None:
     assert [episode.decision_id for episode in found] == names
     assert [episode.expert_id is None for episode in found] == [False, False, False, True]
     assert all(episode.expert_id in episode.tiers for episode in found[:3])
+
+
+def test_calls_that_a_router_made_by_itself_are_told() -> None:
+    with simulate(speed=0) as sim, Router.from_config(state=":memory:", base_url=sim.base_url) as router:
+        asked = RoutingRequest(task_type="planning", text="Plan")
+        first = router.decide(asked)
+        assert isinstance(first, Decision)
+        sim.kill(router.registry[first.expert_id].provider)
+        answer = router.complete(asked, messages=[{"role": "user", "content": "Plan"}])
+        found = joined(reversed(router.log.tail(100))).found[-1]
+
+    assert isinstance(answer, Completion)
+    assert [(call.expert_id, call.ok) for call in found.calls] == [(first.expert_id, False), (answer.expert_id, True)]
+    assert found.calls[-1].cost_usd == float(answer.cost_usd)
