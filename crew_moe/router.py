@@ -102,9 +102,7 @@ class Router:
         service_hosts: Sequence[str] = (),
         config: Path | None = None,
     ) -> None:
-        self.policy = policy
-        self.state = state
-        self.log = log
+        self.policy, self.state, self.log = policy, state, log
         self.clock = clock or SystemClock()
         self.sink = watched(sink or LogSink(), watchers, self.clock)
         self._reach = Reach.read(base_url, service_hosts, config)
