@@ -40,8 +40,8 @@ def evaluate(
     log: Annotated[str, typer.Option("--log", metavar="LOG", help="A state's URL, or rows in a .jsonl file.")],
     config: Config = None,
     estimator: Annotated[
-        str, typer.Option("--estimator", metavar="NAME", help="ips, snips, dm, dr, sndr, switch or blend.")
-    ] = "blend",
+        str | None, typer.Option("--estimator", metavar="NAME", help="ips, snips, dm, dr, sndr, switch or blend.")
+    ] = None,
     margin: Annotated[
         float, typer.Option("--margin", min=0.0, max=1.0, help="By how much violations may rise, as a share.")
     ] = 0.01,
@@ -53,7 +53,7 @@ def evaluate(
     ] = None,
     min_evidence: Annotated[
         float, typer.Option("--min-evidence", min=1.0, help="The least effective sample size.")
-    ] = 30.0,
+    ] = 40.0,
     as_json: AsJson = False,
 ) -> None:
     """Estimate reward, cost, latency and violations of a candidate policy from logged decisions, against what was done.
@@ -126,9 +126,9 @@ def _cohorts(by: str | None) -> Sequence[str]:
 
 
 def _show(found: PolicyValue) -> None:
-    say(f"Estimated by {found.estimator}; 95 % intervals; per decision.", style="bold")
+    say("Figures per decision, with 95 % intervals.", style="bold")
     show_table(
-        ("!Measure", ">Rounds", ">Evidence", "Logged", "Candidate", "Change"),
+        ("!Measure", ">Rounds", ">Evidence", "?!By", "Logged", "Candidate", "Change"),
         (_line(name, told) for name, told in found.metrics.items()),
     )
     if found.breaches:
@@ -161,10 +161,10 @@ def _line(name: str, told: Told) -> tuple[object, ...]:
     from crew_moe.learning.ope import NoOverlap
 
     if isinstance(told, NoOverlap):
-        return name, told.overlap.rounds, f"{told.effective_sample_size:,.0f}", told.message, None, None
+        return name, told.overlap.rounds, f"{told.effective_sample_size:,.0f}", None, told.message, None, None
     shown = SHOWN[name]
     did, would, change = (_bounds(one, shown) for one in (told.logged, told.candidate, told.change))
-    return name, told.rounds, f"{told.effective_sample_size:,.0f}", did, would, change
+    return name, told.rounds, f"{told.effective_sample_size:,.0f}", told.estimator, did, would, change
 
 
 def _change(told: Told) -> str:

@@ -16,7 +16,17 @@ import numpy.typing as npt
 
 from crew_moe.learning.experiment.adjusting import adjusted
 from crew_moe.learning.logged import Came, Choice, Logged
-from crew_moe.learning.ope import DEFAULT, Demanded, Estimate, NoOverlap, Rounds, compare, cross_fitted, evaluate
+from crew_moe.learning.ope import (
+    DEFAULT,
+    WITH_PRIOR,
+    Demanded,
+    Estimate,
+    NoOverlap,
+    Rounds,
+    compare,
+    cross_fitted,
+    evaluate,
+)
 from crew_moe.learning.ope.overlap import DEMANDED
 from crew_moe.learning.ope.rounds import Floats
 
@@ -69,6 +79,7 @@ class Compared:
     """One metric, as it was and as it would have been; `change` is the paired difference, candidate - logged."""
 
     metric: str
+    estimator: str
     rounds: int
     logged: Bounds
     candidate: Bounds
@@ -81,6 +92,7 @@ class Compared:
         return {
             "ok": True,
             "metric": self.metric,
+            "estimator": self.estimator,
             "rounds": self.rounds,
             "logged": self.logged.as_dict(),
             "candidate": self.candidate.as_dict(),
@@ -125,7 +137,6 @@ class PolicyValue:
     violations. `reasons` say why the candidate does not pass; there are none where it does.
     """
 
-    estimator: str
     seen: int
     left_out: Mapping[str, int]
     breaches: float
@@ -142,7 +153,6 @@ class PolicyValue:
         return {
             "ok": self.ok,
             "reasons": list(self.reasons),
-            "estimator": self.estimator,
             "seen": self.seen,
             "left_out": dict(self.left_out),
             "breaches": self.breaches,
@@ -153,9 +163,11 @@ class PolicyValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """What passes: violations may rise by less than `margin`, reward must rise by more than `min_gain`."""
+    """What passes: violations may rise by no more than `margin`, reward must rise by more than `min_gain`. Without an
+    `estimator` each metric has the one that fits it.
+    """
 
-    estimator: str = DEFAULT
+    estimator: str | None = None
     margin: float = 0.01
     min_gain: float = 0.0
     demanded: Demanded = DEMANDED
@@ -180,7 +192,6 @@ def policy_value(
     cohorts = _believed(list(_cohorts(tables, gate, by)), gate)
     breaches = [choice.breach for choice, _ in logged.rounds]
     return PolicyValue(
-        estimator=gate.estimator,
         seen=logged.seen,
         left_out=logged.left_out,
         breaches=float(np.mean(breaches)) if breaches else 0.0,
@@ -199,6 +210,7 @@ class _Table:
     rounds: Rounds
     candidate: Floats
     predicted: Floats
+    informed: bool
 
     @classmethod
     def of(cls, logged: Logged, metric: str, rng: np.random.Generator) -> _Table:
@@ -220,6 +232,7 @@ class _Table:
             choices=choices,
             rounds=rounds,
             candidate=_spread([choice.candidate for choice in choices], place),
+            informed=prior is not None,
             predicted=cross_fitted(rounds, _context(choices), rng, prior=prior) if choices else np.zeros((0, 0)),
         )
 
@@ -228,7 +241,8 @@ class _Table:
         rounds, candidate, predicted = self.rounds, self.candidate, self.predicted
         if index is not None:
             rounds, candidate, predicted = rounds.taken(index), candidate[index], predicted[index]
-        method = {"estimator": gate.estimator, "demanded": gate.demanded}
+        usual = WITH_PRIOR if self.informed else DEFAULT
+        method: dict[str, Any] = {"estimator": gate.estimator or usual, "demanded": gate.demanded}
         logging = np.zeros_like(candidate) if rounds.logging is None else rounds.logging
         change = compare(rounds, candidate, logging, predicted, **method)
         if isinstance(change, NoOverlap):
@@ -244,6 +258,7 @@ class _Table:
             bounds = [one.turned(whole) for one, whole in zip(bounds, (1.0, 1.0, 0.0), strict=True)]
         return Compared(
             metric=self.metric,
+            estimator=would.estimator,
             rounds=len(rounds),
             logged=bounds[0],
             candidate=bounds[1].around(bounds[0].value + bounds[2].value),

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crew_moe.learning.graded import Graded, read_graded
-from crew_moe.learning.ope import DEFAULT, ESTIMATORS, Demanded, NoOverlap, Rounds, cross_fitted, evaluate
+from crew_moe.learning.ope import DEFAULT, ESTIMATORS, WITH_PRIOR, Demanded, NoOverlap, Rounds, cross_fitted, evaluate
 from crew_moe.learning.ope.rounds import Floats
 from crew_moe.screening.dataset import read_rows
 
@@ -177,11 +177,11 @@ def pairs(of: World, chosen: Sequence[str]) -> Iterator[tuple[str, str, Callable
                 yield logging, name, partial(measure, of, make(of), candidate(of))
 
 
-def _row(logging: str, candidate: str, name: str, told: dict[str, float | int | None]) -> list[str]:
+def _row(logging: str, candidate: str, name: str, default: bool, told: dict[str, float | int | None]) -> list[str]:
     rmse, coverage = told["rmse"], told["coverage"]
     meets = rmse is not None and coverage is not None and rmse <= RMSE and coverage >= COVERAGE
     figures = (f"{told[key]:.3f}" if told[key] is not None else "-" for key in ("rmse", "bias", "coverage", "width"))
-    return [logging, candidate, f"{name} (default)" if name == DEFAULT else name, *figures, "yes" if meets else "no"]
+    return [logging, candidate, f"{name} (default)" if default else name, *figures, "yes" if meets else "no"]
 
 
 def main() -> int:
@@ -199,12 +199,13 @@ def main() -> int:
         return 0
     of = world(given.data, given.prior, given.label)
     progress, told = Console(stderr=True), []
+    default = WITH_PRIOR if given.prior else DEFAULT
     table = Table("logged", "candidate", "estimator", "RMSE", "bias", "coverage", "width", f"<= {RMSE}, >= {COVERAGE}")
     for logging, candidate, measured in pairs(of, given.logging):
         progress.print(f"{candidate} from {logging} ...", style="dim")
         for name, tally in measured(replicates=given.replicates, rounds=given.rounds).items():
             figures = tally.figures()
-            table.add_row(*_row(logging, candidate, name, figures))
+            table.add_row(*_row(logging, candidate, name, name == default, figures))
             told.append({"logged": logging, "candidate": candidate, "estimator": name, **figures})
         table.add_section()
     if given.json:

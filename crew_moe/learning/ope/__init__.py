@@ -17,7 +17,7 @@ probabilities with which it would have chosen in the same rounds. Pure: arrays i
 from __future__ import annotations
 
 from crew_moe.learning.ope.estimators import ESTIMATORS
-from crew_moe.learning.ope.evaluation import DEFAULT, Estimate, Interval, compare, evaluate
+from crew_moe.learning.ope.evaluation import DEFAULT, WITH_PRIOR, Estimate, Interval, compare, evaluate
 from crew_moe.learning.ope.overlap import Demanded, NoOverlap, Overlap, Reason
 from crew_moe.learning.ope.reward_model import cross_fitted
 from crew_moe.learning.ope.rounds import Rounds
@@ -25,6 +25,7 @@ from crew_moe.learning.ope.rounds import Rounds
 __all__ = [
     "DEFAULT",
     "ESTIMATORS",
+    "WITH_PRIOR",
     "Demanded",
     "Estimate",
     "Interval",

@@ -16,7 +16,9 @@ from crew_moe.learning.ope.overlap import DEMANDED, Demanded, NoOverlap, Overlap
 from crew_moe.learning.ope.quantile import student_t
 from crew_moe.learning.ope.rounds import Floats, Rounds, checked_chances
 
-DEFAULT: Final = "blend"
+DEFAULT: Final = "sndr"
+WITH_PRIOR: Final = "blend"
+"""The better one where the reward model begins from what was learned elsewhere."""
 RESAMPLES: Final = 1_000
 _SLICE: Final = 100  # resamples at a time, so that memory stays small
 _LEAST_DF: Final = 3.0
