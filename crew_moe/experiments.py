@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from math import isfinite
-from re import fullmatch
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from crew_moe.boards import Boards, View
 from crew_moe.domain.decision import Decision, Infeasible
@@ -15,16 +13,12 @@ from crew_moe.domain.insight import Insight
 from crew_moe.domain.registry import Registry
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.errors import InvalidInput
-from crew_moe.learning.experiment import METRICS, Arm, Experiment, Mode
-from crew_moe.learning.experiment.metrics import COMPARED, MAIN, MARGINS
-from crew_moe.learning.experiment.plan import COHORTS, LEAST_SAMPLES, Assignment
-from crew_moe.learning.experiment.power import WIDEST, Samples, samples_needed
+from crew_moe.learning.experiment import Arm, Experiment, Mode, Wanted
+from crew_moe.learning.experiment.plan import Assignment
 from crew_moe.learning.learner import Learner
 from crew_moe.learning.trials import Running, Trials, new_salt
 from crew_moe.ports import Clock
 from crew_moe.routing.board import Board
-
-NAME: Final = r"[a-z0-9][a-z0-9_.-]{0,63}"
 
 Foresee = Callable[[RoutingRequest, Features | None, Registry], Insight | None]
 """What learning knows of a request, whose features may have been taken already."""
@@ -104,87 +98,13 @@ class Experiments:
         learner = self._learner.beside(running.policy, self._boards.current().registry)
         return _Candidate(running, advising, calling, learner.insight)
 
-    def start(
-        self,
-        name: str,
-        candidate: str,
-        *,
-        share: float = 0.5,
-        mode: str = "ab",
-        metric: str = "reward",
-        mde: float = 0.02,
-        alpha: float = 0.05,
-        spread: float = WIDEST,
-        guardrails: Mapping[str, float] = MARGINS,
-        by: str | None = None,
-        min_samples: int = LEAST_SAMPLES,
-    ) -> tuple[Experiment, Samples]:
-        """Try a candidate, the text of its policy.yaml, on a share of all keys; the experiment, and the results that
-        each arm needs. `spread` is the standard deviation of one result in the metric. Raises InvalidInput.
-        """
-        _check(name, share, mode, metric, mde, alpha, spread, guardrails, by, min_samples)
-        policy, in_force = self.trials.read(candidate), self.trials.policy
-        if policy.version == in_force.version:
-            raise InvalidInput("the candidate is the policy in force: there is nothing to try", where="--candidate")
-        needed = samples_needed(mde, spread, share=share, alpha=alpha)
-        experiment = Experiment(
-            name=name,
-            mode=Mode(mode),
-            share=share,
-            metric=metric,
-            mde=mde,
-            alpha=alpha,
-            horizon=max(needed.total, 2 * min_samples),
-            min_samples=min_samples,
-            margins={one: margin for one, margin in guardrails.items() if one != metric},
-            by=by,
-            salt=new_salt(),
-            candidate=candidate,
-            candidate_version=policy.version,
-            control_version=in_force.version,
-            started_at=self._clock.now(),
-        )
+    def start(self, wanted: Wanted) -> Experiment:
+        """Try a candidate from now on, on all routers over the store. Raises InvalidInput and StateError."""
+        wanted.check()
+        policy = self.trials.read(wanted.candidate)
+        experiment = wanted.experiment(policy, self.trials.policy, salt=new_salt(), now=self._clock.now())
         self.trials.start(experiment)
-        return experiment, needed
-
-
-def _check(
-    name: str,
-    share: float,
-    mode: str,
-    metric: str,
-    mde: float,
-    alpha: float,
-    spread: float,
-    guardrails: Mapping[str, float],
-    by: str | None,
-    min_samples: int,
-) -> None:
-    """Raise InvalidInput for what makes no experiment."""
-    if fullmatch(NAME, name) is None:
-        what = f"'{name[:80]}' is no name"
-        raise InvalidInput(what, where="NAME", allowed=("up to 64 of a-z, 0-9, '-', '_' and '.'",))
-    words: tuple[tuple[str, str | None, Sequence[str]], ...] = (
-        ("--mode", mode, list(Mode)),
-        ("--metric", metric, MAIN),
-        ("--by", by, COHORTS),
-        *(("--guardrail", one, COMPARED) for one in guardrails),
-    )
-    for where, word, allowed in words:
-        if word is not None and word not in allowed:
-            raise InvalidInput(f"'{word}' is not known", where=where, value=word, allowed=allowed)
-    numbers = (
-        ("--share", share, 0.0, 1.0),
-        ("--alpha", alpha, 0.0, 0.5),
-        ("--mde", mde, 0.0, 1.0 if METRICS[metric].unit else 10.0),
-        ("--sd", spread, 0.0, 1e6),
-        *((f"--guardrail {one}", margin, 0.0, 10.0) for one, margin in guardrails.items()),
-    )
-    for where, number, low, high in numbers:
-        if not (isfinite(number) and low < number < high):
-            raise InvalidInput(f"{number:g} is out of range", where=where, allowed=(f"between {low:g} and {high:g}",))
-    if min_samples < LEAST_SAMPLES:
-        raise InvalidInput(f"{min_samples} is too few", where="--min-samples", allowed=(f"{LEAST_SAMPLES} or more",))
+        return experiment
 
 
 def _compared(made: Decision | Infeasible, other: Decision | Infeasible) -> dict[str, float]:

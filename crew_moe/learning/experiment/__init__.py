@@ -10,6 +10,7 @@ from crew_moe.learning.experiment.power import detectable, samples_needed
 from crew_moe.learning.experiment.sequence import Interval, half_width, interval, p_value
 from crew_moe.learning.experiment.standing import Standing, Verdict, standing, verdict_on
 from crew_moe.learning.experiment.tally import Moments, Tally
+from crew_moe.learning.experiment.wanted import Wanted
 
 __all__ = [
     "METRICS",
@@ -22,6 +23,7 @@ __all__ = [
     "Standing",
     "Tally",
     "Verdict",
+    "Wanted",
     "adjusted",
     "arm_of",
     "detectable",

@@ -6,7 +6,7 @@ from math import ceil, sqrt
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
-from crew_moe.learning.experiment.sequence import half_width
+from crew_moe.learning.experiment.sequence import TUNED, half_width
 
 WIDEST: Final = 0.5
 """The largest standard deviation of what lies between 0 and 1."""
@@ -40,7 +40,7 @@ def samples_needed(
     >>> samples_needed(0.05, 0.5, peeking=False).control
     1570
     >>> samples_needed(0.05, 0.5).control
-    3006
+    3335
     """
     total = ceil((_reach(alpha, power, peeking=peeking) * spread / effect) ** 2 * _price(share))
     candidate = ceil(total * share)
@@ -52,7 +52,7 @@ def detectable(
 ) -> float:
     """The smallest difference of means that `n` decisions of both arms together find with this `power`.
 
-    >>> round(detectable(5_992, 0.5), 3)
+    >>> round(detectable(6_670, 0.5), 3)
     0.05
     """
     return _reach(alpha, power, peeking=peeking) * spread * sqrt(_price(share) / n)
@@ -60,7 +60,7 @@ def detectable(
 
 def _reach(alpha: float, power: float, *, peeking: bool) -> float:
     """How many standard errors the effect must be away."""
-    bound = half_width(1.0, 1.0, plan=1.0, alpha=alpha) if peeking else _NORMAL.inv_cdf(1.0 - alpha / 2.0)
+    bound = half_width(1.0, 1.0, plan=TUNED, alpha=alpha) if peeking else _NORMAL.inv_cdf(1.0 - alpha / 2.0)
     return bound + _NORMAL.inv_cdf(power)
 
 

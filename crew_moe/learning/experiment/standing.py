@@ -13,7 +13,7 @@ from crew_moe.domain.word import Word
 from crew_moe.learning.experiment.adjusting import adjusted
 from crew_moe.learning.experiment.assignment import UNITS, Arm
 from crew_moe.learning.experiment.metrics import COMPARED, METRICS, Metric
-from crew_moe.learning.experiment.plan import Experiment
+from crew_moe.learning.experiment.plan import Experiment, Mode
 from crew_moe.learning.experiment.sequence import Interval, interval, p_value
 from crew_moe.learning.experiment.tally import Moments, Tally
 
@@ -37,14 +37,16 @@ class Guard(Word):
 
     OPEN = "open"
     HOLDS = "holds"
+    UNTOLD = "untold"
     BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """The candidate against the control in one metric, in all or in one cohort. `change` is the difference of the
-    means, or for a relative metric their ratio less 1, and what it lies between at every moment; `adjusted_p` looks at
-    all metrics and cohorts of the experiment together, and is None for the one that decides.
+    means, or for a relative metric their ratio less 1, and what it lies between at every moment. As many decisions as
+    `likeness` tell as much as one would of a key of its own. `adjusted_p` looks at all metrics and cohorts of the
+    experiment together, and is None for the one that decides.
     """
 
     metric: str
@@ -52,8 +54,19 @@ class Comparison:
     control: Moments
     candidate: Moments
     change: Interval | None
+    likeness: float = 1.0
     p: float = 1.0
     adjusted_p: float | None = None
+
+
+class Difference(NamedTuple):
+    """What the candidate would have chosen in the shadow, against what was chosen: the mean of a shadow metric over
+    `n` decisions.
+    """
+
+    metric: str
+    n: int
+    mean: Interval
 
 
 class Guardrail(NamedTuple):
@@ -73,6 +86,7 @@ class Standing:
     main: Comparison
     guardrails: tuple[Guardrail, ...]
     others: tuple[Comparison, ...]
+    shadow: tuple[Difference, ...] = ()
 
 
 def standing(plan: Experiment, tally: Tally) -> Standing:
@@ -84,7 +98,16 @@ def standing(plan: Experiment, tally: Tally) -> Standing:
     """
     main, guards = compare(plan, tally, plan.metric), _guardrails(plan, tally)
     verdict, because = _verdict(plan, main, guards)
-    return Standing(verdict=verdict, because=because, main=main, guardrails=guards, others=_others(plan, tally))
+    if plan.mode is Mode.SHADOW:
+        verdict, because = Verdict.OPEN, ""
+    return Standing(
+        verdict=verdict,
+        because=because,
+        main=main,
+        guardrails=guards,
+        others=_others(plan, tally),
+        shadow=tuple(_differences(plan, tally)),
+    )
 
 
 def verdict_on(plan: Experiment, tally: Tally) -> tuple[Verdict, str]:
@@ -98,14 +121,17 @@ def compare(plan: Experiment, tally: Tally, name: str, cohort: str | None = None
     """
     metric = METRICS[name]
     control, candidate = (tally.of(arm, name, cohort) for arm in (Arm.CONTROL, Arm.CANDIDATE))
-    change, p = None, 1.0
+    change, p, likeness = None, 1.0, design_effect(tally, name)
     if control.n and candidate.n and not (metric.relative and control.total <= 0.0):
         estimate, variance = contrast(metric, control, candidate)
-        variance *= design_effect(tally, name)
-        n = control.n + candidate.n
-        change = interval(estimate, variance, n, plan=plan.horizon, alpha=plan.alpha)
-        p = p_value(estimate, variance, n, plan=plan.horizon, alpha=plan.alpha)
-    return Comparison(metric=name, cohort=cohort, control=control, candidate=candidate, change=change, p=p)
+        variance *= likeness
+        n = (control.n + candidate.n) / likeness
+        narrowest = plan.narrowest(name)
+        change = interval(estimate, variance, n, plan=narrowest, alpha=plan.alpha)
+        p = p_value(estimate, variance, n, plan=narrowest, alpha=plan.alpha)
+    return Comparison(
+        metric=name, cohort=cohort, control=control, candidate=candidate, change=change, likeness=likeness, p=p
+    )
 
 
 def contrast(metric: Metric, control: Moments, candidate: Moments) -> tuple[float, float]:
@@ -133,6 +159,16 @@ def design_effect(tally: Tally, name: str) -> float:
     return max(1.0, between / within) if within > 0.0 else 1.0
 
 
+def _differences(plan: Experiment, tally: Tally) -> Iterator[Difference]:
+    """Means of the shadow metrics that there are."""
+    for name in (name for name, metric in METRICS.items() if metric.shadow):
+        found = tally.of(Arm.CANDIDATE, name)
+        if found.n:
+            variance = _variance(METRICS[name], found) / found.n * design_effect(tally, name)
+            mean = interval(found.mean, variance, found.n, plan=plan.narrowest(name), alpha=plan.alpha)
+            yield Difference(name, int(found.n), mean)
+
+
 def _variance(metric: Metric, moments: Moments) -> float:
     if not metric.unit:
         return moments.variance
@@ -142,7 +178,7 @@ def _variance(metric: Metric, moments: Moments) -> float:
 
 
 def _enough(plan: Experiment, found: Comparison) -> bool:
-    return min(found.control.n, found.candidate.n) >= plan.min_samples
+    return min(found.control.n, found.candidate.n) / found.likeness >= plan.min_samples
 
 
 def _gain(found: Comparison) -> tuple[float, float]:
@@ -154,6 +190,8 @@ def _gain(found: Comparison) -> tuple[float, float]:
 
 
 def _guard(plan: Experiment, found: Comparison, margin: float) -> Guard:
+    if not found.control.n and not found.candidate.n:
+        return Guard.UNTOLD
     if not _enough(plan, found):
         return Guard.OPEN
     low, high = _gain(found)
@@ -178,8 +216,12 @@ def _verdict(plan: Experiment, main: Comparison, guards: tuple[Guardrail, ...]) 
         return Verdict.OPEN, ""
     if high < 0.0:
         return Verdict.CONTROL_WINS, main.metric
-    holds = all(guard.state is Guard.HOLDS for guard in guards)
+    holds = all(guard.state is Guard.HOLDS or _passed_over(plan, guard) for guard in guards)
     return (Verdict.CANDIDATE_WINS, main.metric) if holds else (Verdict.OPEN, "")
+
+
+def _passed_over(plan: Experiment, guard: Guardrail) -> bool:
+    return guard.state is Guard.UNTOLD and guard.metric not in plan.required
 
 
 def _others(plan: Experiment, tally: Tally) -> tuple[Comparison, ...]:

@@ -40,10 +40,11 @@ def test_verdict_follows_the_counts(
 def test_nobody_wins_before_the_guardrails_hold() -> None:
     tally = counted({"reward": rate(0.5, 400)}, {"reward": rate(0.9, 400)})
 
-    found = standing(experiment(), tally)
+    asked_for = standing(experiment(required=("success",)), tally)
+    usual = standing(experiment(), tally)
 
-    assert (found.verdict, found.guardrails[0].state) == (Verdict.OPEN, Guard.OPEN)
-    assert standing(experiment(margins={}), tally).verdict is Verdict.CANDIDATE_WINS
+    assert (asked_for.verdict, asked_for.guardrails[0].state) == (Verdict.OPEN, Guard.UNTOLD)
+    assert (usual.verdict, usual.guardrails[0].state) == (Verdict.CANDIDATE_WINS, Guard.UNTOLD)
 
 
 @pytest.mark.parametrize(
