@@ -11,6 +11,9 @@ import pytest
 
 from crew_moe import Decision, Feedback, Outcome, Router, RoutingRequest
 from crew_moe.clock import ManualClock
+from crew_moe.learning.arm_pages import OF
+from crew_moe.learning.arms import Arm
+from crew_moe.sim import simulate
 from crew_moe.state.performance import ALPHA
 from crew_moe.telemetry.events import Recorder
 from tests.state.given import NOW
@@ -182,3 +185,26 @@ def test_feedback_says_in_the_log_what_it_counted(open_router: Open) -> None:
 
     rows = [on.log.get(f"{one.decision_id}/feedback/a") for one in (first, second)]
     assert [(row["reward"], round(row["weight"], 3)) for row in rows if row] == [(1.0, 1.0), (1.0, 0.0)]
+
+
+def test_a_row_of_a_batch_teaches_as_any_other(open_router: Open) -> None:
+    on = open_router(BANDIT)
+    batch = on.decide_batch([RoutingRequest(task_type="planning", text=f"Plan {n}", seed=n) for n in range(3)])
+    first = batch[0]
+    assert isinstance(first, Decision)
+    before = _mean(on, first.expert_id)
+
+    on.feedback(Feedback(decision_id=first.decision_id, source="a", quality=0.0))
+
+    assert _mean(on, first.expert_id) < before
+
+
+def test_calls_of_our_own_teach_the_arms(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(BANDIT, encoding="utf-8")
+    with simulate() as sim, Router.from_config(tmp_path, state=":memory:", base_url=sim.base_url) as on:
+        done = on.complete(RoutingRequest(task_type="planning", text="Plan", pin=FIRST, max_output_tokens=64))
+        page = on.learner.pages.read(OF + FIRST, on.clock.now())
+
+    assert done.ok
+    assert page is not None
+    assert Arm.from_bytes(page.content).seen == 1.0
