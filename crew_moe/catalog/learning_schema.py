@@ -51,7 +51,7 @@ class FactorEntry(Entry):
 
 
 class BanditEntry(Entry):
-    alpha: NotNegative = 0.85
+    alpha: NotNegative = 0.95
     epsilon: Unit = 0.05
     gamma: Positive = 300.0
     draws: Annotated[int, Field(ge=16, le=4096)] = 256

@@ -202,7 +202,7 @@ class BanditPolicy:
     `half_life`: after so many observations, of all arms together, an older one counts half; None: never forget.
     """
 
-    alpha: float = 0.85
+    alpha: float = 0.95
     epsilon: float = 0.05
     gamma: float = 300.0
     draws: int = 256

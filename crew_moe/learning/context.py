@@ -29,9 +29,9 @@ MIDDLING_LOG_CHARS: Final = 5.5  # about 240 characters
 NO_EVIDENCE: Final = 0.2  # a task type guessed with no more than that is no guess
 
 # Precisions of the weights by which an arm differs from the rest, in units of `ridge`.
-CONSTANT_RIDGE: Final = 12.0
+CONSTANT_RIDGE: Final = 48.0
 MEASURE_RIDGE: Final = 100.0
-KIND_RIDGE: Final = 10.0
+KIND_RIDGE: Final = 20.0
 TASK_RIDGE: Final = 30.0
 
 CODE: Final = ("def ", "return", "import ", "->", "()", ":\n", "```")

@@ -100,6 +100,14 @@ def test_a_baseline_keeps_its_share_and_the_log_says_so(name: str, share: float)
 
 
 @every_bandit
+def test_a_baseline_that_has_more_than_its_share_keeps_that(name: str) -> None:
+    without = chances(name, alpha=0.0)
+
+    assert without["b"] > 0.3
+    assert chances(name, alpha=0.0, baseline=BaselineShare(expert_id="b", share=0.3)) == without
+
+
+@every_bandit
 def test_a_baseline_that_is_no_candidate_changes_nothing(name: str) -> None:
     assert chances(name, baseline=BaselineShare(expert_id="z", share=0.5)) == chances(name)
 
