@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from datetime import datetime
+from heapq import heappop, heappush
 from typing import Final
 
 from crew_moe.domain.page import Page
 from crew_moe.state.forking import survives_fork
 from crew_moe.state.page import ends_us, is_over
 
-FEW: Final = 64  # of these it is not worth while to look for those whose time is over
+FEW: Final = 64
 
 
 class MemoryPages:
@@ -20,7 +21,7 @@ class MemoryPages:
     def __init__(self) -> None:
         self._version = 0
         self._pages: dict[str, tuple[Page, int | None]] = {}  # and when it is over
-        self._most = FEW
+        self._endings: list[tuple[int, int, str]] = []  # a heap: when, of which version, of which page
         self.begin_anew()
         survives_fork(self)
 
@@ -44,12 +45,13 @@ class MemoryPages:
     def write(self, name: str, content: bytes, now: datetime, *, over: int, keep_s: float | None = None) -> bool:
         ends = ends_us(now, keep_s)
         with self._lock:
-            before, its_end = self._pages.get(name, (None, None))
-            if over != (0 if before is None or is_over(its_end, now) else before.version):
+            self._forget(now)
+            before, _ = self._pages.get(name, (None, None))
+            if over != (0 if before is None else before.version):
                 return False
             self._version += 1
             self._pages[name] = (Page(name, content, self._version), ends)
-            self._forget(now)
+            self._remember(ends, name)
         return True
 
     def erase(self, prefix: str) -> int:
@@ -63,7 +65,18 @@ class MemoryPages:
     def close(self) -> None:
         """Nothing to give back."""
 
+    def _remember(self, ends: int | None, name: str) -> None:
+        """Note when the newest page ends; notes of pages that were replaced go before they outnumber the others."""
+        if ends is not None:
+            heappush(self._endings, (ends, self._version, name))
+        if len(self._endings) > 2 * len(self._pages) + FEW:
+            kept = ((ends, page.version, page.name) for page, ends in self._pages.values() if ends is not None)
+            self._endings = sorted(kept)  # which is a heap
+
     def _forget(self, now: datetime) -> None:
-        if len(self._pages) > self._most:
-            self._pages = {name: kept for name, kept in self._pages.items() if not is_over(kept[1], now)}
-            self._most = max(FEW, 2 * len(self._pages))
+        """Drop the pages whose time is over."""
+        while self._endings and is_over(self._endings[0][0], now):
+            _, version, name = heappop(self._endings)
+            page, _ = self._pages.get(name, (None, None))
+            if page is not None and page.version == version:  # no later one has come in its place
+                del self._pages[name]
