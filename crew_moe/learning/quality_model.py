@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from crew_moe.errors import InvalidInput
 from crew_moe.learning.quality.file import read_model, write_model
 from crew_moe.learning.quality.part import Part, Predicted
-from crew_moe.learning.quality.sight import FEATURES, Seen, features_of, see, see_features
+from crew_moe.learning.quality.sight import FEATURES, TEXT, Seen, features_of, see, see_features
 from crew_moe.learning.quality.table import Table
 
 Floats = NDArray[np.float64]
+Labels = Sequence[str | None]
 
 
 class Prediction(NamedTuple):
@@ -78,14 +79,11 @@ class QualityModel:
         many = self.predict_many((text,), (task_type,))
         return Prediction(many.quality[0], many.spread[0], many.cost_usd[0], bool(many.familiar[0]))
 
-    def predict_many(self, texts: Sequence[str], task_types: Sequence[str | None] | None = None) -> Predictions:
+    def predict_many(self, texts: Sequence[str], task_types: Labels | None = None) -> Predictions:
         """The same of many texts at once."""
         labels = tuple(task_types) if task_types is not None else (None,) * len(texts)
-        seen: dict[str, tuple[Seen, ...]] = {}
-        for part in self.parts:
-            if part.sees not in seen:
-                seen[part.sees] = _seen(part.sees, texts, labels)
-        said = [part.predict(seen[part.sees], labels) for part in self.parts]
+        seen = {sees: _SIGHTS[sees](texts, labels) for sees in {part.sees for part in self.parts}}
+        said = [part.predict(*seen[part.sees]) for part in self.parts]
         return Predictions(
             quality=self._gathered([one.quality for one in said]),
             spread=self._gathered([one.spread for one in said]),
@@ -130,11 +128,17 @@ def fit(
     return QualityModel(parts=tuple(part for part, _ in fitted), provenance=told)
 
 
-def _seen(sees: str, texts: Sequence[str], labels: Sequence[str | None]) -> tuple[Seen, ...]:
-    if sees == FEATURES:
-        pairs = zip(texts, labels, strict=True)
-        return tuple(see_features(features_of(text, label)) for text, label in pairs)
-    return tuple(see(text) for text in texts)
+def _by_text(texts: Sequence[str], labels: Labels) -> tuple[list[Seen], Labels]:
+    return [see(text) for text in texts], labels
+
+
+def _by_features(texts: Sequence[str], labels: Labels) -> tuple[list[Seen], Labels]:
+    """As the log would keep it; a task type that nobody named is the one that is inferred."""
+    found = [features_of(text, label) for text, label in zip(texts, labels, strict=True)]
+    return [see_features(one) for one in found], [one.task_type.value for one in found]
+
+
+_SIGHTS: Final = {TEXT: _by_text, FEATURES: _by_features}
 
 
 def _familiar(said: Sequence[Predicted]) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_moe.learning.quality.forest import LEAF, Forest
+from crew_moe.learning.quality.forest import Forest
 from crew_moe.screening.lessons import library
 
 Floats = NDArray[np.float64]
@@ -24,9 +24,9 @@ Floats = NDArray[np.float64]
 class Boosting:
     """How trees are grown: how many, how much each counts, and what part of rows and features it sees."""
 
-    trees: int = 120
+    trees: int = 100
     step: float = 0.06
-    leaves: int = 8
+    leaves: int = 6
     rows: float = 0.6
     features: float = 0.3
     fewest: int = 60  # rows in a leaf, where there are many
@@ -71,17 +71,18 @@ def _boosted(inputs: NDArray[np.float32], wanted: Floats, seed: int, how: Boosti
 
 
 def _packed(trees: Sequence[tuple[Any, slice, float]], outputs: int) -> Forest:
-    nodes = max(tree.tree_.node_count for tree, _, _ in trees)
-    shape = (len(trees), nodes)
-    feature, left, right = (np.zeros(shape, dtype=np.int32) for _ in range(3))
-    left[:] = LEAF
-    threshold, values = np.zeros(shape), np.zeros((*shape, outputs))
-    for number, (tree, place, step) in enumerate(trees):
-        inside, count = tree.tree_, tree.tree_.node_count
-        feature[number, :count] = np.maximum(inside.feature, 0)
-        left[number, :count] = inside.children_left
-        right[number, :count] = np.maximum(inside.children_right, 0)
-        threshold[number, :count] = np.where(inside.children_left == LEAF, 0.0, inside.threshold)
-        values[number, :count, place] = step * inside.value[:, :, 0]
-    depth = max(tree.tree_.max_depth for tree, _, _ in trees)
-    return Forest(feature=feature, threshold=threshold, left=left, right=right, values=values, depth=int(depth))
+    """The trees in one row; each sets some of the outputs."""
+    counts = [tree.tree_.node_count for tree, _, _ in trees]
+    roots = np.cumsum([0, *counts[:-1]]).astype(np.int32)
+    feature, left, right = (np.zeros(sum(counts), dtype=np.int32) for _ in range(3))
+    threshold, values = np.zeros(sum(counts)), np.zeros((sum(counts), outputs))
+    for (tree, place, step), root, count in zip(trees, roots, counts, strict=True):
+        inside, nodes = tree.tree_, slice(root, root + count)
+        leaf, here = inside.children_left < 0, np.arange(root, root + count)
+        feature[nodes] = np.where(leaf, 0, inside.feature)
+        left[nodes] = np.where(leaf, here, inside.children_left + root)
+        right[nodes] = np.where(leaf, here, inside.children_right + root)
+        threshold[nodes] = np.where(leaf, 0.0, inside.threshold)
+        values[nodes, place] = step * inside.value[:, :, 0]
+    depth = max(int(tree.tree_.max_depth) for tree, _, _ in trees)
+    return Forest(roots=roots, feature=feature, threshold=threshold, left=left, right=right, values=values, depth=depth)

@@ -9,27 +9,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crew_moe.learning.quality.forest import Forest
-from crew_moe.learning.quality.part import Learners, Part
+from crew_moe.learning.quality.part import Elsewhere, Learners, Part
 from crew_moe.learning.quality.tasks import Tasks
 from crew_moe.learning.quality.words import Words
 
 Arrays = Mapping[str, NDArray[Any]]
 
-_PART: Final = ("mean", "deviation", "form_mean", "form_scale", "weights", "cost_mean", "cost_weights")
-_LEARNERS: Final = ("form", "direction")
+_PART: Final = ("mean", "deviation", "form_mean", "form_scale", "whitening", "weights", "cost_mean", "cost_weights")
 _TASKS: Final = ("weights", "bias", "means", "variances")
-_TREES: Final = ("feature", "threshold", "left", "right", "values")
+_TREES: Final = ("roots", "feature", "threshold", "left", "right", "values")
 _WORDS: Final = ("grams", "rarity", "table")
-_STORED: Final = {"grams": np.uint32, "feature": np.int16, "left": np.int16, "right": np.int16, "table": np.float16}
+_STORED: Final = {
+    "grams": np.uint32,
+    "feature": np.int16,
+    "roots": np.int32,
+    "left": np.int32,
+    "right": np.int32,
+    "table": np.float16,
+}
 
 
 def arrays_of(part: Part) -> dict[str, NDArray[Any]]:
     """Every array by the name that it has in a file, in the type that it has there; 32-bit floats by default."""
     found = {
         **{name: getattr(part, name) for name in _PART},
-        **{f"learners.{name}": getattr(part.learners, name) for name in _LEARNERS},
+        "form": part.learners.form,
+        "direction": part.elsewhere.direction,
         **{f"tasks.{name}": getattr(part.learners.tasks, name) for name in _TASKS},
         **{f"trees.{name}": getattr(part.learners.trees, name) for name in _TREES},
+        **{f"few.{name}": getattr(part.elsewhere.trees, name) for name in _TREES},
         **{f"words.{name}": getattr(part.words, name) for name in _WORDS},
     }
     return {name: array.astype(_STORED.get(name.rpartition(".")[2], np.float32)) for name, array in found.items()}
@@ -44,22 +52,15 @@ def described(part: Part) -> dict[str, Any]:
         "farthest": part.farthest,
         "labels": list(part.learners.tasks.labels),
         "depth": part.learners.trees.depth,
+        "few_depth": part.elsewhere.trees.depth,
     }
 
 
 def part_of(told: Mapping[str, Any], arrays: Arrays) -> Part:
     """The part that `described` and `arrays_of` tell of; predictions are made in 64-bit floats."""
     floats = {name: array.astype(np.float64) for name, array in arrays.items() if array.dtype == np.float32}
-    trees = Forest(
-        feature=arrays["trees.feature"].astype(np.int32),
-        threshold=floats["trees.threshold"],
-        left=arrays["trees.left"].astype(np.int32),
-        right=arrays["trees.right"].astype(np.int32),
-        values=floats["trees.values"],
-        depth=told["depth"],
-    )
     tasks = Tasks(labels=tuple(told["labels"]), **{name: floats[f"tasks.{name}"] for name in _TASKS})
-    learned = {name: floats[f"learners.{name}"] for name in _LEARNERS}
+    trees = _forest("trees", arrays, told["depth"])
     words = Words.of(
         arrays["words.grams"].astype(np.int64), arrays["words.rarity"], arrays["words.table"].astype(np.float32)
     )
@@ -69,6 +70,19 @@ def part_of(told: Mapping[str, Any], arrays: Arrays) -> Part:
         sees=told["sees"],
         farthest=told["farthest"],
         words=words,
-        learners=Learners(tasks=tasks, trees=trees, **learned),
+        learners=Learners(tasks=tasks, trees=trees, form=floats["form"]),
+        elsewhere=Elsewhere(direction=floats["direction"], trees=_forest("few", arrays, told["few_depth"])),
         **{name: floats[name] for name in _PART},
+    )
+
+
+def _forest(name: str, arrays: Arrays, depth: int) -> Forest:
+    return Forest(
+        roots=arrays[f"{name}.roots"],
+        feature=arrays[f"{name}.feature"].astype(np.int32),
+        threshold=arrays[f"{name}.threshold"].astype(np.float64),
+        left=arrays[f"{name}.left"],
+        right=arrays[f"{name}.right"],
+        values=arrays[f"{name}.values"].astype(np.float64),
+        depth=depth,
     )

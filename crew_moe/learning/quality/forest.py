@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-LEAF: Final = -1
 _AT_ONCE: Final = 256  # rows; the values of all trees are held for that many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forest:
-    """Trees as arrays (trees, nodes). A row goes `left` where its `feature` is at most the threshold, else to the node
-    behind; `left` of a leaf is LEAF. `values` are (trees, nodes, outputs); `depth` is that of the deepest tree.
+    """All nodes of all trees in one row, (nodes,), and where each tree begins, `roots` (trees,). From a node a row goes
+    `left` where its `feature` is at most the threshold, else `right`; from a leaf both lead back to it. `values` are
+    (nodes, outputs); `depth` is that of the deepest tree.
     """
 
+    roots: NDArray[np.int32]
     feature: NDArray[np.int32]
     threshold: NDArray[np.float64]
     left: NDArray[np.int32]
@@ -29,15 +30,13 @@ class Forest:
     def predict(self, rows: Floats) -> Floats:
         """(rows, features) -> (rows, outputs)."""
         parts = [self._predicted(rows[start : start + _AT_ONCE]) for start in range(0, len(rows), _AT_ONCE)]
-        return np.concatenate(parts) if parts else np.zeros((0, self.values.shape[2]))
+        return np.concatenate(parts) if parts else np.zeros((0, self.values.shape[1]))
 
     def _predicted(self, rows: Floats) -> Floats:
-        trees = np.arange(len(self.feature))
-        across = np.arange(len(rows))[:, None]
-        node = np.zeros((len(rows), len(trees)), dtype=np.int32)
+        flat, starts = rows.ravel(), np.arange(len(rows))[:, None] * rows.shape[1]
+        node = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
         for _ in range(self.depth):
-            left = self.left[trees, node]
-            goes_left = rows[across, self.feature[trees, node]] <= self.threshold[trees, node]
-            node = np.where(left == LEAF, node, np.where(goes_left, left, self.right[trees, node]))
-        total: Floats = self.values[trees, node].sum(axis=1)
+            goes_left = flat.take(starts + self.feature.take(node)) <= self.threshold.take(node)
+            node = np.where(goes_left, self.left.take(node), self.right.take(node))
+        total: Floats = self.values.take(node, axis=0).sum(axis=1)
         return total

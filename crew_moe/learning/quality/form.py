@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Reading = Callable[["_Text"], float]
 
-_WORD: Final = re.compile(r"[^\W\d_]+")
+_CAPITALISED: Final = re.compile(r"\b[A-Z]")
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _OPTION: Final = re.compile(r"(?m)^[ \t]*\(?[A-J][.)][ \t]*(.*)$")
 _SENTENCE: Final = re.compile(r"[.!?](?:\s|$)")
@@ -46,6 +46,7 @@ _ANY: Final[Mapping[str, frozenset[str]]] = {
 }
 _NEGATIONS: Final = frozenset({"not", "except", "least", "incorrect", "false", "never", "no"})
 _LONG_WORD: Final = 8
+_MOST_NUMBERS: Final = 50  # looked at for the largest
 _SHORT_WORD: Final = 4
 
 
@@ -57,7 +58,6 @@ class _Text:
         "counts",
         "largest",
         "lengths",
-        "lowered",
         "numbers",
         "options",
         "sentences",
@@ -67,17 +67,16 @@ class _Text:
         "words",
     )
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, tokens: Sequence[str]) -> None:
         self.text = text
         self.chars = len(text)
         octets = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
         self.counts: list[int] = np.bincount(octets, minlength=256).tolist()
-        self.words = _WORD.findall(text)
-        self.lowered = [word.lower() for word in self.words]
-        self.vocabulary = set(self.lowered)
+        self.words = [token for token in tokens if token.isalpha()]
+        self.vocabulary = set(self.words)
         self.lengths = np.fromiter(map(len, self.words), np.float64, len(self.words)) if self.words else np.zeros(1)
         self.numbers = _NUMBER.findall(text) if any(self.counts[48:58]) else []
-        self.largest = max([_value(number) for number in self.numbers], default=0.0)
+        self.largest = max([_value(number) for number in self.numbers[:_MOST_NUMBERS]], default=0.0)
         found = list(_OPTION.finditer(text))
         self.options = [match[1].strip() for match in found]
         self.stem = (text[: found[0].start()] if found else text).rstrip()
@@ -136,9 +135,9 @@ _TRAVELLING: Final[Mapping[str, Reading]] = {
     "colons": lambda t: math.log1p(t.count(";:")),
     "negations": lambda t: t.has(_NEGATIONS),
     "commonest": lambda t: len(_COMMONEST & t.vocabulary) / len(_COMMONEST),
-    "function_words": lambda t: t.part(sum([word in _FUNCTION_WORDS for word in t.lowered])),
+    "function_words": lambda t: t.part(sum([word in _FUNCTION_WORDS for word in t.words])),
     "distinct_numbers": lambda t: math.log1p(len(set(t.numbers))),
-    "capitalised": lambda t: math.log1p(sum([word[0].isupper() for word in t.words])),
+    "capitalised": lambda t: math.log1p(len(_CAPITALISED.findall(t.text))),
 }
 _LOCAL: Final[Mapping[str, Reading]] = {
     "dollars": lambda t: math.log1p(t.count("$")),
@@ -162,9 +161,11 @@ TRAVELLING: Final = len(_TRAVELLING)
 _READINGS: Final = (*_TRAVELLING.values(), *_LOCAL.values())
 
 
-def form(text: str) -> Floats:
-    """The numbers in the order of NAMES, (len(NAMES),). Linear in the text's length."""
-    read = _Text(text)
+def form(text: str, tokens: Sequence[str]) -> Floats:
+    """The numbers in the order of NAMES, (len(NAMES),); `tokens` are its words and marks in lower case. Linear in the
+    text's length.
+    """
+    read = _Text(text, tokens)
     return np.array([reading(read) for reading in _READINGS])
 
 

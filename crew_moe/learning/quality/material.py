@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from crew_moe.learning.quality.part import CLIP, Inputs, farness
+from crew_moe.learning.quality.part import CLIP, FAR, Inputs, farness
 from crew_moe.learning.quality.sight import DIMENSIONS, Seen
 from crew_moe.learning.quality.table import Table
 from crew_moe.screening.lessons import library
@@ -23,6 +23,7 @@ MEANINGS: Final = 150
 ROWS_PER_MEANING: Final = 8
 FEWEST_TEXTS: Final = 2  # that a word must stand in
 LEAST_SCALE: Final = 0.05  # a form that hardly varies is not blown up
+COVARIANCE_RIDGE: Final = 0.1
 FARTHEST: Final = 99.5  # per cent of the training rows are familiar
 
 
@@ -38,6 +39,7 @@ class Material:
     form: Floats
     form_mean: Floats
     form_scale: Floats
+    whitening: Floats
     far: Floats
 
     @property
@@ -64,6 +66,7 @@ def material_of(table: Table, seed: int) -> Material:
     forms = np.array([one.form for one in table.seen])
     mean, scale = forms.mean(axis=0), np.maximum(forms.std(axis=0), LEAST_SCALE)
     raw = (forms - mean) / scale
+    whitening = _whitening(raw)
     return Material(
         grams=grams,
         rarity=rarity,
@@ -73,8 +76,16 @@ def material_of(table: Table, seed: int) -> Material:
         form=np.clip(raw, -CLIP, CLIP),
         form_mean=mean,
         form_scale=scale,
-        far=farness(raw),
+        whitening=whitening,
+        far=farness(raw, whitening),
     )
+
+
+def _whitening(raw: Floats) -> Floats:
+    """What makes the forms of these rows, in standard deviations, vary independently of each other: (f, f)."""
+    spread = np.cov(np.clip(raw, -FAR, FAR), rowvar=False) + COVARIANCE_RIDGE * np.eye(raw.shape[1])
+    whitening: Floats = np.linalg.inv(np.linalg.cholesky(spread)).T
+    return whitening
 
 
 def _vectors(seen: tuple[Seen, ...]) -> tuple[NDArray[np.int64], NDArray[np.float32], Any]:

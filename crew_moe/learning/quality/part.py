@@ -1,13 +1,13 @@
-"""The model of one set of experts, ready to predict: five learners and how they are weighed.
+"""The model of one set of experts, ready to predict: four learners and how they are weighed.
 
-    tasks      which task it is, and the mean quality of each expert at it
-    words      what words and pairs of words say beyond the task
-    trees      form and meaning together, by many small trees
-    form       the form alone, linearly
-    direction  the one direction of form along which quality changes: what is left for a text unlike all others
+    tasks   which task it is, and the mean quality of each expert at it
+    words   what words and pairs of words say beyond the task
+    trees   form and meaning together, by many small trees
+    form    the form alone, linearly
 
 What they say is split into the level (how well all experts do) and the differences between experts, which are weighed
-apart: a choice depends on the differences, a quality floor on both.
+apart: a choice depends on the differences, a quality floor on both. A text unlike all that was learned from is left to
+what the form tells in every domain.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ from crew_moe.learning.quality.words import Words
 
 Floats = NDArray[np.float64]
 
-LEARNERS: Final = ("tasks", "words", "trees", "form", "direction")
-_DIRECTION: Final = LEARNERS.index("direction")
+LEARNERS: Final = ("tasks", "words", "trees", "form")
 CLIP: Final = 3.0  # standard deviations; beyond, a form says no more
 FAR: Final = 8.0  # as CLIP, where it is asked how unlike a text is
 MEANING_SCALE: Final = 14.0  # brings the coordinates of meaning to about 1
 FORM_SCALE: Final = 0.3
-TREE_MEANINGS: Final = 40  # coordinates of meaning that trees look at
+TREE_MEANINGS: Final = 20  # coordinates of meaning that trees look at
 EDGE: Final = 0.02  # qualities nearer than this to 0 or 1 are squeezed, so that their order stays
 LEAST_SPREAD: Final = 0.02
 
@@ -68,25 +67,36 @@ class Predicted(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Learners:
-    """What was learned from some rows, beside what words say. `form` is (f, experts), `direction` (fewer, experts)."""
+    """What was learned from some rows, beside what words say. `form` is (f, experts)."""
 
     tasks: Tasks
     trees: Forest
     form: Floats
-    direction: Floats
 
     def say(self, inputs: Inputs, shares: Floats) -> Floats:
         """What each says of quality above the mean: (learners, rows, experts). `shares` are those of tasks."""
-        by_trees = self.trees.predict(inputs.tree)
-        return np.stack(
-            [
-                shares @ self.tasks.means,
-                inputs.said,
-                by_trees[:, :-1] + by_trees[:, -1:],
-                inputs.form @ self.form,
-                inputs.form[:, : len(self.direction)] @ self.direction,
-            ]
-        )
+        by_trees = _summed(self.trees.predict(inputs.tree))
+        return np.stack([shares @ self.tasks.means, inputs.said, by_trees, inputs.form @ self.form])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Elsewhere:
+    """What is left for an unfamiliar text: the form that means the same everywhere, along the one `direction`
+    (fewer, experts) in which quality changes with it, and by a few `trees`.
+    """
+
+    direction: Floats
+    trees: Forest
+
+    def say(self, form: Floats) -> Floats:
+        """(rows, f) -> quality above the mean, (rows, experts)."""
+        travelling = form[:, : len(self.direction)]
+        return travelling @ self.direction + _summed(self.trees.predict(travelling))
+
+
+def _summed(by_trees: Floats) -> Floats:
+    """The differences of experts and the level, which comes last, put together."""
+    return by_trees[:, :-1] + by_trees[:, -1:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,8 +104,9 @@ class Part:
     """The model of one set of experts; `rows` is how many it learned from, `sees` what it looks at.
 
     `mean` and `deviation` are those of quality over all rows, (experts,); `weights` (2, learners) those of the level
-    and of the differences. A form is read in units of `form_scale` from `form_mean`, (f,). `cost_mean` is in US$, NaN
-    where costs are not known; `cost_weights` (lengths and tasks, experts) tell what a text costs of it.
+    and of the differences. A form is read in units of `form_scale` from `form_mean`, (f,); `whitening`, (f, f), and
+    `farthest` tell which forms are familiar. `cost_mean` is in US$, NaN where costs are not known; `cost_weights`
+    (lengths and tasks, experts) tell what a text costs of it.
     """
 
     experts: tuple[str, ...]
@@ -105,9 +116,11 @@ class Part:
     deviation: Floats
     form_mean: Floats
     form_scale: Floats
+    whitening: Floats
     farthest: float
     words: Words
     learners: Learners
+    elsewhere: Elsewhere
     weights: Floats
     cost_mean: Floats
     cost_weights: Floats
@@ -118,21 +131,23 @@ class Part:
         raw = (np.array([one.form for one in seen]) - self.form_mean) / self.form_scale
         meanings = sums.shape[1] - len(self.experts)
         return Inputs(
-            meaning=sums[:, :meanings], said=sums[:, meanings:], form=np.clip(raw, -CLIP, CLIP), far=farness(raw)
+            meaning=sums[:, :meanings],
+            said=sums[:, meanings:],
+            form=np.clip(raw, -CLIP, CLIP),
+            far=farness(raw, self.whitening),
         )
 
     def predict(self, seen: Sequence[Seen], labels: Sequence[str | None]) -> Predicted:
         """Quality, spread and cost of every expert at every text. `labels` are those known, None for the others."""
         inputs = self.inputs(seen)
-        shares = self.learners.tasks.probabilities(inputs.both)
-        for number, label in enumerate(labels):
-            shares[number] = self.learners.tasks.among(shares[number], label)
+        shares = self.learners.tasks.shares(inputs.both, labels)
         said = self.learners.say(inputs, shares)
         blended = weighed(said, self.weights)
         familiar = inputs.far <= self.farthest
-        fallback = said[_DIRECTION]
-        quality = bounded(self.mean + np.where(familiar[:, None], blended, fallback))
-        return Predicted(quality, self._spread(said, blended, shares, familiar), self._cost(seen, shares), familiar)
+        spread = self._spread(said, blended, shares, familiar)
+        if not familiar.all():
+            blended[~familiar] = self.elsewhere.say(inputs.form[~familiar])
+        return Predicted(bounded(self.mean + blended), spread, self._cost(seen, shares), familiar)
 
     def _spread(self, said: Floats, blended: Floats, shares: Floats, familiar: NDArray[np.bool_]) -> Floats:
         """How sure the means are, how far the learners are apart, and for an unfamiliar text how much experts vary."""
@@ -146,10 +161,12 @@ class Part:
         return cost
 
 
-def farness(raw: Floats) -> Floats:
-    """How far forms in standard deviations, (rows, f), are from the usual: (rows,)."""
-    bounded_form = np.minimum(np.abs(raw), FAR)
-    distance: Floats = np.sqrt((bounded_form * bounded_form).mean(axis=1))
+def farness(raw: Floats, whitening: Floats) -> Floats:
+    """How far forms in standard deviations, (rows, f), are from the usual ones as they vary together (Mahalanobis): one
+    that is usual in each number and unusual in all of them is far. (rows,).
+    """
+    apart = np.clip(raw, -FAR, FAR) @ whitening
+    distance: Floats = np.sqrt((apart * apart).mean(axis=1))
     return distance
 
 

@@ -54,9 +54,10 @@ def see(text: str) -> Seen:
     """All there is to see in a text."""
     half = MOST_CHARS // 2
     read = text if len(text) <= MOST_CHARS else f"{text[:half]} {text[-half:]}"
-    grams, counts = _distinct(_hashes(_TOKEN.findall(read.lower())))
+    tokens = _TOKEN.findall(read.lower())
+    grams, counts = _distinct(_hashes(tokens))
     weights = (1.0 + np.log(counts)).astype(np.float32)
-    return Seen(grams=grams, weights=weights, form=form(read), chars=len(text), words=text.count(" ") + 1)
+    return Seen(grams=grams, weights=weights, form=form(read, tokens), chars=len(text), words=text.count(" ") + 1)
 
 
 def see_features(features: Features) -> Seen:

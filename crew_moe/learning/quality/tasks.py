@@ -6,12 +6,16 @@ text is a matter of probability; the prediction is the mean over the tasks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+_FAINT: Final = 1e-9  # odds of a task that the text speaks against and the label for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,17 +30,14 @@ class Tasks:
     means: Floats
     variances: Floats
 
-    def probabilities(self, inputs: Floats) -> Floats:
-        """(rows, inputs) -> (rows, tasks), summing to 1."""
+    def shares(self, inputs: Floats, labels: Sequence[str | None]) -> Floats:
+        """How likely each row, (rows, inputs), is of each task: (rows, tasks), summing to 1. Where its label is known,
+        that leaves only the tasks which are parts of it.
+        """
         logits = inputs @ self.weights + self.bias
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares: Floats = odds / odds.sum(axis=1, keepdims=True)
-        return shares
-
-    def among(self, shares: Floats, label: str | None) -> Floats:
-        """The same of a text of which the label is known: tasks of other labels are out. (tasks,) -> (tasks,)."""
-        if not label or label not in self.labels:
-            return shares
-        kept = np.where(np.array(self.labels) == label, shares + 1e-9, 0.0)
-        rest: Floats = kept / kept.sum()
-        return rest
+        for number, label in enumerate(labels):
+            if label and label in self.labels:
+                odds[number] = np.where(np.array(self.labels) == label, odds[number] + _FAINT, 0.0)
+        found: Floats = odds / odds.sum(axis=1, keepdims=True)
+        return found

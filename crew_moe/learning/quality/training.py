@@ -1,8 +1,9 @@
-"""Training the model of one set of experts: five learners, weighed by what they say of rows they have not seen.
+"""Training the model of one set of experts: four learners, weighed by what they say of rows they have not seen.
 
 Rows are cut into folds; each fold is predicted by learners of the others, and the weights are those that would have
-predicted best, none below nothing and all drawn a little towards it (stacking; Wolpert 1992, Breiman 1996). Few rows
-or weak signals end with small weights, and the prediction with the mean. The kept learners learn from all rows.
+predicted best, none below nothing and all drawn a little towards what was expected (stacking; Wolpert 1992, Breiman
+1996). Few rows or weak signals end with small weights, and the prediction with the means of the tasks, or of all rows.
+The kept learners learn from all rows.
 
 Needs scikit-learn (the extra `learn`); using a model does not. The same rows and seed give the same model.
 """
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 
 from crew_moe.learning.quality.boosting import grown
 from crew_moe.learning.quality.discovery import Leaves, discovered, learned_tasks
+from crew_moe.learning.quality.elsewhere import elsewhere_of
 from crew_moe.learning.quality.form import TRAVELLING
 from crew_moe.learning.quality.material import Material, material_of
 from crew_moe.learning.quality.part import LEARNERS, Learners, Part, cost_inputs, split, weighed
-from crew_moe.learning.quality.sight import FEATURES
+from crew_moe.learning.quality.sight import FEATURE_NAMES, FEATURES
 from crew_moe.learning.quality.table import Table
 from crew_moe.learning.quality.words import Words
 from crew_moe.screening.lessons import library
@@ -35,8 +37,7 @@ STEPS: Final = FOLDS + 2
 WORD_PENALTY: Final = 8.0
 FORM_PENALTY: Final = 300.0
 COST_PENALTY: Final = 1.0
-WEIGHT_PENALTY: Final = 0.1
-TOLD_APART: Final = 2.0  # standard errors that a form's influence must have to count for the direction
+WEIGHT_PENALTY: Final = 0.2
 _TASK_COST_SCALE: Final = 0.3
 
 
@@ -63,12 +64,12 @@ def fit_part(table: Table, seed: int = 0, step: Step = lambda _: None) -> tuple[
         kept = np.setdiff1d(everything, rest)
         learners, words = _learned(table, material, leaves, wanted, kept, seed)
         inputs = material.inputs(rest, words)
-        held_out[:, rest] = learners.say(inputs, learners.tasks.probabilities(inputs.both))
+        held_out[:, rest] = learners.say(inputs, learners.tasks.shares(inputs.both, _known(table, rest)))
     step("all rows")
     learners, words = _learned(table, material, leaves, wanted, everything, seed)
-    weights = _stacked(held_out, wanted)
+    weights = _stacked(held_out, wanted, labelled=any(table.labels))
     inputs = material.inputs(everything, words)
-    cost_mean, cost_weights = _costs(table, learners.tasks.probabilities(inputs.both))
+    cost_mean, cost_weights = _costs(table, learners.tasks.shares(inputs.both, _known(table, everything)))
     part = Part(
         experts=table.experts,
         rows=len(table),
@@ -77,14 +78,26 @@ def fit_part(table: Table, seed: int = 0, step: Step = lambda _: None) -> tuple[
         deviation=wanted.deviation,
         form_mean=material.form_mean,
         form_scale=material.form_scale,
+        whitening=material.whitening,
         farthest=material.farthest,
         words=Words.of(material.grams, material.rarity, np.hstack([material.table, words]).astype(np.float32)),
         learners=learners,
+        elsewhere=elsewhere_of(material.form[:, : _travelling(table)], wanted.above, seed),
         weights=weights,
         cost_mean=cost_mean,
         cost_weights=cost_weights,
     )
     return part, _figures(table, part, leaves, wanted, held_out)
+
+
+def _known(table: Table, rows: Ints) -> list[str | None]:
+    """Labels that are known of such rows when they are predicted, too: task types in a log, but no column of a file."""
+    return [table.labels[row] if table.sees == FEATURES else None for row in rows]
+
+
+def _travelling(table: Table) -> int:
+    """How many numbers of a form mean the same everywhere."""
+    return len(FEATURE_NAMES) if table.sees == FEATURES else TRAVELLING
 
 
 def _wanted(table: Table) -> _Wanted:
@@ -107,48 +120,35 @@ def _learned(
     inputs = material.inputs(rows, nothing)
     above, known = wanted.above[rows], wanted.known[rows]
     tasks = learned_tasks(leaves, rows, inputs.both, above, known, seed)
-    beyond = np.where(known, above - tasks.probabilities(inputs.both) @ tasks.means, 0.0)
+    by_task = tasks.shares(inputs.both, _known(table, rows)) @ tasks.means
+    beyond = np.where(known, above - by_task, 0.0)
     ridge = library("sklearn.linear_model").Ridge
     said = np.zeros_like(nothing)
     if len(material.grams):
         words = ridge(alpha=WORD_PENALTY, solver="sparse_cg", tol=1e-3, fit_intercept=False)
         said = words.fit(material.vectors[rows], beyond).coef_.reshape(len(table.experts), -1).T
     form = ridge(alpha=FORM_PENALTY, fit_intercept=False).fit(inputs.form, beyond).coef_.reshape(len(table.experts), -1)
-    travelling = len(material.form_mean) if table.sees == FEATURES else TRAVELLING
-    learners = Learners(
-        tasks=tasks,
-        trees=grown(inputs.tree, above, seed),
-        form=form.T,
-        direction=_direction(inputs.form[:, :travelling], above),
-    )
+    learners = Learners(tasks=tasks, trees=grown(inputs.tree, np.where(known, above, by_task), seed), form=form.T)
     return learners, np.asarray(said, dtype=np.float64)
 
 
-def _direction(form: Floats, above: Floats) -> Floats:
-    """How quality differs along the covariance of each form with it: one direction, for weights that were fitted
-    against each other cancel out only where they were fitted (the first component of partial least squares).
+def _stacked(held_out: Floats, wanted: _Wanted, *, labelled: bool) -> Floats:
+    """Weights of the level and of the differences, (2, learners); where tasks were named, they are expected to count in
+    full until the rows say otherwise. Rows of which not every expert is known can't tell the two apart.
     """
-    level, differences = split(above)
-    total = np.zeros((form.shape[1], above.shape[1]))
-    for part in (level, differences):
-        covariance = form.T @ part / len(form)
-        error = part.std(axis=0) / np.sqrt(len(form))
-        clear = np.where(np.abs(covariance) > TOLD_APART * error, covariance, 0.0)
-        along = form @ clear
-        total = total + clear * ((along * part).sum() / max(1e-9, float((along * along).sum())))
-    return total
+    expected = np.array([float(labelled and name == "tasks") for name in LEARNERS])
+    if wanted.known.all():
+        parts = zip(split(held_out), split(wanted.above), strict=True)
+        return np.array([_weights(said.reshape(len(LEARNERS), -1), true.ravel(), expected) for said, true in parts])
+    return np.tile(_weights(held_out[:, wanted.known], wanted.above[wanted.known], expected), (2, 1))
 
 
-def _stacked(held_out: Floats, wanted: _Wanted) -> Floats:
-    """Weights of the level and of the differences, (2, learners)."""
-    fitted = library("scipy.optimize").nnls
-    found = []
-    for number in range(2):
-        said = np.where(wanted.known, split(held_out)[number], 0.0).reshape(len(LEARNERS), -1).T
-        true = np.where(wanted.known, split(wanted.above)[number], 0.0).ravel()
-        penalty = np.sqrt(WEIGHT_PENALTY * (said**2).sum() / len(LEARNERS)) * np.eye(len(LEARNERS))
-        found.append(fitted(np.vstack([said, penalty]), np.concatenate([true, np.zeros(len(LEARNERS))]))[0])
-    return np.array(found)
+def _weights(said: Floats, true: Floats, expected: Floats) -> Floats:
+    """What each learner counts; `said` is (learners, cells), `true` (cells,)."""
+    pull = np.sqrt(WEIGHT_PENALTY * (said**2).sum() / len(said))
+    rows = np.vstack([said.T, pull * np.eye(len(said))])
+    found: Floats = library("scipy.optimize").nnls(rows, np.concatenate([true, pull * expected]))[0]
+    return found
 
 
 def _costs(table: Table, shares: Floats) -> tuple[Floats, Floats]:
