@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from crew_moe import Decision, Feedback, Outcome, Router, RoutingRequest
 from crew_moe.clock import ManualClock
@@ -16,7 +18,9 @@ from crew_moe.learning.arms import Arm
 from crew_moe.sim import simulate
 from crew_moe.state.performance import ALPHA
 from crew_moe.telemetry.events import Recorder
+from tests.redis_server import RedisServer
 from tests.state.given import NOW
+from tests.waiting import until
 
 FIRST, SECOND = "gemini-2.5-flash-lite", "mistral-small-4"
 FEW = f"access: [{{name: two, only: {{ids: [{FIRST}, {SECOND}]}}}}]\n"
@@ -24,6 +28,7 @@ SCORE = FEW + "exploration: {rate: 0.4}\n"
 BANDIT = FEW + "strategy: epsilon_greedy\nlearning: {bandit: {epsilon: 0.2, half_life: 30}}\n"
 LOST_WITHIN = 40  # rounds; as the runbook has it
 BACK_WITHIN = 120
+WAITED_S = 0.9  # less than a decision takes that waits for a server that hangs
 
 Open = Callable[..., Router]
 
@@ -208,3 +213,22 @@ def test_calls_of_our_own_teach_the_arms(tmp_path: Path) -> None:
     assert done.ok
     assert page is not None
     assert Arm.from_bytes(page.content).seen == 1.0
+
+
+@pytest.mark.accept
+def test_a_bandit_goes_on_by_what_it_knew_while_the_server_hangs(mortal_redis: RedisServer, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(BANDIT, encoding="utf-8")
+    sink = Recorder()
+    with capture_logs(), Router.from_config(tmp_path, state=mortal_redis.url, sink=sink) as on:
+        on.decide(RoutingRequest(task_type="planning", text="Plan"))  # from the first on a thread looks
+        mortal_redis.freeze()
+        slowest = 0.0
+        while "learning_lost" not in [event for event, _ in sink.events]:
+            began = time.perf_counter()
+            found = on.decide(RoutingRequest(task_type="planning", text="Plan", user=f"u{began}"))
+            slowest = max(slowest, time.perf_counter() - began)
+        mortal_redis.thaw()
+        until(lambda: "learning_back" in [event for event, _ in sink.events])
+
+    assert found.ok
+    assert slowest < WAITED_S
