@@ -77,6 +77,8 @@ class Boards:
         self._forgotten: weakref.finalize[[], Boards] | None = None
         self.begin_anew()
         self._look(force=True)
+        if also is not None:
+            also()
         survives_fork(self)
 
     def begin_anew(self) -> None:

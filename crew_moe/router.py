@@ -110,12 +110,12 @@ class Router:
         self.guards = guards or Guards.in_memory(policy, registry, log=log, clock=self.clock, sink=self.sink)
         boards = partial(self._reach.board, registry, policy, self.clock.now())
         self.learner = Learner(policy, pages=pages, clock=self.clock, sink=self.sink, key=self.log_key, folder=config)
-        busy, also = self.guards.busy_experts, self.learner.trials.look
+        busy, also = self.guards.busy_experts, self.learner.trials.watch(registry)
         self._boards = Boards(boards(live=live), state, self.clock, sink=self.sink, busy=busy, also=also)
         self._calling = self._boards if live or base_url is not None else self._boards.beside(boards(live=True))
         ledger, key = self.guards.ledger, self.log_key
         self.budgets = Budgets(ledger, policy=policy.budgets, log=log, clock=self.clock, log_key=key)
-        self.learner.begin(registry)
+        self.learner.begin(self.registry)
         self.outcomes = Outcomes(
             registry=lambda: self.registry,
             state=state,

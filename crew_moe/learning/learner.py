@@ -89,7 +89,6 @@ class Learner:
 
     def begin(self, registry: Registry) -> None:
         """Have at hand what decisions by this policy will ask for. Raises ConfigError for an unreadable model."""
-        self.trials.begin(registry)
         if self._looks or self._learns_arms:
             self._lookup.knowledge.begin(registry)
 

@@ -93,9 +93,10 @@ class Trials:
         self._waiting: deque[_Seen] = deque(maxlen=MAX_WAITING)
         self._unwritten: dict[str, Tally] = {}
 
-    def begin(self, registry: Registry) -> None:
-        """From now on candidates are read, which may name these experts."""
+    def watch(self, registry: Registry) -> Callable[[], None]:
+        """What to call every now and then; candidates may name these experts."""
         self._registry = registry
+        return self.look
 
     def read(self, candidate: str) -> Policy:
         """The policy of a candidate's text. Raises ConfigError."""
@@ -208,11 +209,11 @@ class Trials:
         trial, changed = self._pages.change(experiment.name, settle, now)
         if not trial.running:
             self._adopt(None)
-        if changed:
-            event = "experiment_stopped" if verdict in ENDING else "experiment_won"
-            self._sink.emit(event, experiment=experiment.name, verdict=verdict.value, because=because)
-            if not trial.running:
-                self._pages.forget_decisions(experiment.name)
+        if changed and trial.running:
+            self._sink.emit("experiment_won", experiment=experiment.name, because=because)
+        elif changed:
+            self._sink.emit("experiment_stopped", experiment=experiment.name, verdict=verdict.value, because=because)
+            self._pages.forget_decisions(experiment.name)
 
     def write(self) -> None:
         """Write what was counted in memory. Raises StateError."""
@@ -255,7 +256,7 @@ class Trials:
         now = self._clock.now()
         trial, changed = self._pages.change(name, lambda one: ended(one, now, winner=winner), now)
         if changed:
-            self._sink.emit("experiment_stopped", experiment=name, verdict=trial.verdict.value, because="by hand")
+            self._sink.emit("experiment_ended", experiment=name, verdict=trial.verdict.value, winner=winner)
             self._pages.forget_decisions(name)
         self.look()
         return trial

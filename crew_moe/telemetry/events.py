@@ -19,6 +19,8 @@ ALARMS: Final = frozenset(
         "charge_not_written",
         "cost_not_charged",
         "credentials_unreadable",
+        "experiment_not_counted",
+        "experiment_stopped",
         "gate_store_failed",
         "ledger_lost",
         "library_warned",

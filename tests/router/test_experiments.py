@@ -117,6 +117,7 @@ def test_harmful_candidate_is_stopped_everywhere_at_once(opened: list[Router], u
     on = _router(opened, url)
     _start(on)
     other = _router(opened, url) if url != ":memory:" else on
+    assert other.learner.trials.running is not None  # from its first decision on
 
     stopped = _run(on, {"control": 0.9, "candidate": 0.2}, 400)
 
