@@ -16,16 +16,17 @@ from crew_moe.errors import InvalidInput
 
 if TYPE_CHECKING:
     from crew_moe.learning.logged import Logged
-    from crew_moe.learning.policy_value import Bounds, PolicyValue, Told
+    from crew_moe.learning.metric_table import Bounds, Told
+    from crew_moe.learning.policy_value import PolicyValue
 
 SEED: Final = 0  # the same log gives the same figures
 COHORTS: Final = ("task_type", "tenant", "language")
 SHOWN_DIGITS: Final = 8  # of a tenant's commitment
 SHOWN: Final[Mapping[str, Callable[[float], str]]] = {
-    "reward": lambda value: f"{value:.4f}",
+    "reward": lambda value: f"{round(value, 4) + 0.0:.4f}",  # no -0
     "cost_usd": lambda value: f"{'-' if value < 0 else ''}{usd(abs(value))}",
     "latency_ms": lambda value: f"{value:,.0f} ms",
-    "violations": lambda value: f"{value:.2%}",
+    "violations": lambda value: f"{round(value, 4) + 0.0:.2%}",
 }
 EXCUSES: Final = {
     **WHY,
@@ -63,8 +64,9 @@ def evaluate(
     """
     from numpy.random import default_rng
 
+    from crew_moe.learning.metric_table import METRICS
     from crew_moe.learning.ope import ESTIMATORS, Demanded
-    from crew_moe.learning.policy_value import METRICS, Gate, policy_value
+    from crew_moe.learning.policy_value import Gate, policy_value
 
     one_of(estimator, tuple(ESTIMATORS), "--estimator")
     cohorts = _cohorts(by)

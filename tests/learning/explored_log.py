@@ -9,6 +9,8 @@ from random import Random
 from typing import Any, Final
 
 from crew_moe import Decision, Feedback, Outcome, Router, RoutingRequest
+from crew_moe.clock import ManualClock
+from tests.routing.given import NOW
 
 EXPERTS: Final = ("gpt-4o", "claude-haiku-4-5", "gemini-2.5-flash-lite")
 TASKS: Final = ("planning", "analysis")
@@ -43,7 +45,7 @@ def explored_log(folder: Path, count: int, *, seed: int = 0, policy: Mapping[str
     """The folder of the configuration, and the URL of a state with so many decisions and what came of them."""
     rng = Random(seed)
     config, url = written(folder / "config" / "policy.yaml", policy).parent, f"sqlite:///{folder / 'state.db'}"
-    with Router.from_config(config, state=url) as router:
+    with Router.from_config(config, state=url, clock=ManualClock(NOW)) as router:
         for number in range(count):
             task = TASKS[number % len(TASKS)]
             tenant = "acme" if number % 4 < 2 else "initech"

@@ -18,12 +18,12 @@ MOVED: Final = 1e-6  # difference of the probabilities, in sum, below which a ro
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demanded:
     """What a log must give: at most this share of the candidate's choices without support, and at least so many rounds'
-    worth of evidence, over all rounds and over those alone in which the candidate chooses another way. Below about 40
-    the 95 % intervals begin to hold the truth less often than that.
+    worth of evidence, over all rounds and over those alone in which the candidate chooses another way. Where
+    few rounds have large weights, below about 40 the 95 % intervals hold the truth less often than that.
     """
 
     unsupported: float = 0.01
-    effective: float = 40.0
+    effective: float = 30.0
 
 
 DEMANDED: Final = Demanded()

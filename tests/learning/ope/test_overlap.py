@@ -49,7 +49,7 @@ def test_too_little_evidence_is_refused_and_counted() -> None:
 
     assert isinstance(found, NoOverlap)
     assert found.reason is Reason.TOO_FEW
-    assert found.effective_sample_size < 40
+    assert found.effective_sample_size < 30
     assert evaluate(rounds, CANDIDATE[drawn], estimator="snips", demanded=Demanded(effective=5.0)).ok
 
 
