@@ -80,7 +80,10 @@ class Glance:
     def turn(self) -> float:
         """One look of the thread; how long to wait for the next, in seconds."""
         with self._lock:
-            return LOST_S if self._closed else self._try()
+            try:
+                return LOST_S if self._closed else self._try()
+            except Exception as error:  # noqa: BLE001 - the thread's edge: whatever it meets, it goes on looking
+                return self._lose(error)
 
     def _start(self) -> None:
         if self._thread is None and not self._closed:
@@ -94,14 +97,18 @@ class Glance:
         try:
             self._look()
         except StateError as error:
-            if not self._lost:
-                self._lost = True
-                self._sink.emit("learning_lost", error=str(error))
-            return LOST_S
+            return self._lose(error)
         if self._lost:
             self._lost = False
             self._sink.emit("learning_back")
         return REMOTE_REFRESH_S if self._remote else REFRESH_S
+
+    def _lose(self, error: Exception) -> float:
+        """Go on without the store; how long to wait before the next try."""
+        if not self._lost:
+            self._lost = True
+            self._sink.emit("learning_lost", error=str(error))
+        return LOST_S
 
 
 def _watch(glance: weakref.ref[Glance], ended: threading.Event) -> None:

@@ -62,7 +62,7 @@ class Loop:
             lesson = lesson_of(heard, expected(row, expert_id), clock)
             if lesson is not None:
                 self._arms.teach(expert_id, np.array(insight["vector"]), lesson, now)
-        except StateError as error:
+        except (StateError, np.linalg.LinAlgError) as error:  # numbers that nobody can invert teach nothing
             self._sink.emit("learning_failed", decision_id=row["decision_id"], error=str(error))
 
     def _charge(self, heard: Heard, now: datetime) -> None:

@@ -72,6 +72,22 @@ def test_a_remote_store_is_looked_at_by_a_thread_until_it_is_closed() -> None:
     assert "crew-moe-learning" not in [thread.name for thread in threading.enumerate()]
 
 
+def test_a_thread_survives_what_it_meets() -> None:
+    met = iter([ValueError("odd"), None, None])
+
+    def look() -> None:
+        error = next(met, None)
+        if error is not None:
+            raise error
+
+    sink = Recorder()
+    glance = Glance(look, remote=True, clock=ManualClock(NOW), sink=sink)
+    glance.passing()
+
+    until(lambda: [event for event, _ in sink.events] == ["learning_lost", "learning_back"])
+    glance.close()
+
+
 def test_a_thread_ends_when_nobody_holds_the_glance() -> None:
     store = Store()
     glance, _ = _glance(store, ManualClock(NOW), remote=True)
