@@ -16,6 +16,7 @@ from crew_moe.learning.ope import (
     Demanded,
     Estimate,
     NoOverlap,
+    Overlap,
     Rounds,
     compare,
     cross_fitted,
@@ -36,6 +37,9 @@ _PRIORS: Final[Mapping[str, Callable[[Choice], Mapping[str, float]]]] = {
     REWARD: lambda choice: choice.quality,
     "cost_usd": lambda choice: choice.cost_usd,
 }
+RULE_OF_THREE: Final = (
+    3.0  # what n trials did not show may come 3 / n times with 95 % (Hanley, Lippman-Hand, JAMA 1983)
+)
 _FARTHEST: Final = 3.0  # standard deviations of a feature that a reward model sees
 
 
@@ -60,6 +64,11 @@ class Bounds:
         """As wide, about another value."""
         moved = value - self.value
         return Bounds(value=value, low=self.low + moved, high=self.high + moved, error=self.error)
+
+    def doubted(self, unseen: float) -> Bounds:
+        """As high at least as what may be though it was never seen."""
+        high, error = max(self.high, self.value + unseen), max(self.error, unseen / RULE_OF_THREE)
+        return Bounds(value=self.value, low=self.low, high=high, error=error)
 
     def as_dict(self) -> dict[str, float]:
         """JSON-ready."""
@@ -153,6 +162,7 @@ class MetricTable:
         bounds = [Bounds.of(one) for one in (did, would, change)]
         if self.metric == VIOLATIONS:
             bounds = [one.turned(whole) for one, whole in zip(bounds, (1.0, 1.0, 0.0), strict=True)]
+            bounds = [bounds[0], *(one.doubted(_unseen(change.overlap)) for one in bounds[1:])]
         return Compared(
             metric=self.metric,
             estimator=would.estimator,
@@ -169,6 +179,13 @@ class MetricTable:
         for index, choice in enumerate(self.choices):
             found.setdefault(choice.cohorts[by], []).append(index)
         return {name: np.array(places, dtype=np.int64) for name, places in sorted(found.items())}
+
+
+def _unseen(overlap: Overlap) -> float:
+    """The share of violations that may come with the changed choices though their evidence holds none."""
+    if not overlap.moved or overlap.effective_moved is None:
+        return 0.0
+    return overlap.moved / overlap.rounds * min(1.0, RULE_OF_THREE / overlap.effective_moved)
 
 
 def _spread(chances: Sequence[Mapping[str, float]], place: Mapping[str, int]) -> Floats:
