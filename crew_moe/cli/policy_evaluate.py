@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from crew_moe.cli.options import AsJson, Config, config_folder, one_of
+from crew_moe.cli.options import AsJson, Config, Log, config_folder, logged_rows, one_of
 from crew_moe.cli.output import err, say, show_table, usd, write_json
 from crew_moe.cli.policy_diff import WHY
 from crew_moe.errors import InvalidInput
@@ -38,7 +38,7 @@ EXCUSES: Final = {
 
 def evaluate(
     candidate: Annotated[Path, typer.Option("--candidate", metavar="FILE", help="A candidate for policy.yaml.")],
-    log: Annotated[str, typer.Option("--log", metavar="LOG", help="A state's URL, or rows in a .jsonl file.")],
+    log: Log,
     config: Config = None,
     estimator: Annotated[
         str | None, typer.Option("--estimator", metavar="NAME", help="ips, snips, dm, dr, sndr, switch or blend.")
@@ -104,19 +104,11 @@ def _logged(candidate: Path, log: str, config: Path | None, step: Callable[[str]
     names = Names(key=digest(key, size=MAX_KEY_BYTES) if key else b"", lasting=bool(key))
     court = Court(policy, current, registry, names)
     reading = Reading(then=partial(chances_in, policy=current), now=court.chances)
-    for row in _rows(log):
+    for row in logged_rows(log):
         reading.take(row)
         step("reading")
     reward = current.learning.reward
     return reading.joined(Rewards(reward, load_factors(reward.factors, folder)))
-
-
-def _rows(log: str) -> Iterator[Mapping[str, Any]]:
-    """The rows of a log, oldest first."""
-    from crew_moe.screening.dataset import read_rows
-    from crew_moe.state import read_log
-
-    yield from read_rows(Path(log), ("kind",)) if log.endswith(".jsonl") else read_log(log)
 
 
 def _cohorts(by: str | None) -> Sequence[str]:
