@@ -36,15 +36,14 @@ TASK_RIDGE: Final = 30.0
 
 CODE: Final = ("def ", "return", "import ", "->", "()", ":\n", "```")
 CODE_WORDS: Final = ("function", "code", "program")
-_NUMBER: Final = re.compile(r"\d+")
-_CAPITAL: Final = re.compile(r"(?:^|\s)[A-Z]")
-_NAME: Final = re.compile(r"[a-z,]\s[A-Z]")  # a capital that no sentence begins with
+_NUMBER: Final = re.compile(r"[0-9]+")
+_CAPITAL: Final = re.compile(r"[A-Z]")
 
 
 class _Text:
     """The readings that measures and kinds share."""
 
-    __slots__ = ("chars", "digits", "end", "formulas", "lowered", "names", "numbers", "sample", "words")
+    __slots__ = ("capitals", "chars", "digits", "end", "formulas", "lowered", "names", "numbers", "sample", "words")
 
     def __init__(self, text: str) -> None:
         self.chars = len(text)
@@ -54,8 +53,16 @@ class _Text:
         self.words = self.lowered.count(" ") + self.lowered.count("\n") + 1
         numbers = _NUMBER.findall(self.lowered)
         self.numbers, self.digits = len(numbers), sum(map(len, numbers))
-        self.names = len(_NAME.findall(self.sample))
+        starts = [found.start() for found in _CAPITAL.finditer(self.sample)]
+        words = [at for at in starts if at == 0 or self.sample[at - 1].isspace()]
+        self.capitals = len(words)
+        self.names = sum([at > 1 and self._goes_on(self.sample[at - 2]) for at in words])
         self.formulas = self.marks("$", "\\")
+
+    @staticmethod
+    def _goes_on(before: str) -> bool:
+        """Whether a capital behind this character begins no sentence."""
+        return before == "," or "a" <= before <= "z"
 
     def marks(self, *marks: str) -> int:
         return sum([self.lowered.count(mark) for mark in marks])
@@ -76,7 +83,7 @@ MEASURES: Final[Mapping[str, Callable[[_Text], float]]] = {
     "length": lambda text: (math.log1p(text.chars) - MIDDLING_LOG_CHARS) / 1.5,
     "digits": lambda text: min(1.0, 10 * text.digits / len(text.sample)),
     "formulas": lambda text: min(1.0, text.formulas / 4),
-    "capitals": lambda text: min(1.0, 4 * len(_CAPITAL.findall(text.sample)) / text.words),
+    "capitals": lambda text: min(1.0, 4 * text.capitals / text.words),
     "foreign": lambda text: 0.0 if text.sample.isascii() else _foreign(text.sample),
 }
 # The first that holds; a plain question or sentence has none of them.

@@ -18,11 +18,12 @@ from typing import Final
 
 import numpy as np
 
+from crew_moe.domain.insight import Insight
 from crew_moe.domain.request import RoutingRequest
 from crew_moe.learning.arms import Arms
 from crew_moe.learning.context import SIZE, context_vector, precision
 from crew_moe.learning.graded import Graded, read_graded
-from crew_moe.learning.offers import bandit_policy, knowing, offer
+from crew_moe.learning.offers import bandit_policy, offer, setting
 from crew_moe.learning.replay import Replayed, replay
 from crew_moe.routing.features import extract
 from crew_moe.strategies.bandits import BANDITS
@@ -79,14 +80,15 @@ class _Learning:
         x = self.contexts[number % len(self.contexts)]
         mean, width = self.arms.outlook(x)
         ids = self.arms.ids
-        known = knowing(
+        known = Insight(
             mean=dict(zip(ids, mean.tolist(), strict=True)), width=dict(zip(ids, width.tolist(), strict=True))
         )
-        chosen = BANDITS[self.name].select(known, OFFERS, self.rng).expert_id
+        chosen = BANDITS[self.name].select(setting(known, POLICY), OFFERS, self.rng).expert_id
         self.arms.learn(chosen, x, self.rng.random())
 
 
 IDS: Final = [f"expert-{number}" for number in range(ARMS)]
+POLICY: Final = bandit_policy()
 OFFERS: Final = [offer(expert_id) for expert_id in IDS]
 
 
