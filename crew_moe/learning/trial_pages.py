@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from crew_moe.domain.digest import digest
 from crew_moe.domain.page import Page
@@ -21,8 +21,9 @@ RUNNING: Final = "experiments/running"
 PLAN: Final = "experiments/plan/"
 TALLY: Final = "experiments/tally/"
 SEEN: Final = "experiments/seen/"
-PLACES: Final = 65_536
-"""For decisions whose figures may still change, in one experiment; a newer decision takes an older one's place."""
+PLACES: Final = 8_192
+ROOM: Final = 8
+"""So many decisions in each place may still change what they count for; newer ones push the oldest out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,21 +139,23 @@ class TrialPages:
     def observe(
         self, name: str, decision: Mapping[str, Any], change: Callable[[Observed], Observed], now: datetime
     ) -> tuple[Observed, Observed] | None:
-        """What was seen of a decision before a pure change and after it; None for one whose place a newer decision has
-        taken: what it counted for stays, and nothing is counted twice.
+        """What was seen of a decision before a pure change and after it; None for one that newer decisions have pushed
+        out: what it counted for stays, and nothing is counted twice.
         """
-        key = [decision["created_at"], decision["decision_id"]]
+        key = (str(decision["created_at"]), str(decision["decision_id"]))
 
         def turn(page: Page | None) -> Turn[tuple[Observed, Observed] | None]:
-            kept, row = (None, None) if page is None else _place(page.content)
-            if kept is not None and kept > key:
+            place = _Place("", {}) if page is None else _place(page.content)
+            kept = place.decisions.get(key[1])
+            if kept is None and key[0] <= place.forgotten:
                 return Turn(None, None)
-            before = Observed() if kept != key else _observed(row)
+            before = Observed() if kept is None else _observed(kept[1])
             after = change(before)
-            return Turn(json.dumps([key, after.as_row()]).encode(), (before, after))
+            place.decisions[key[1]] = [key[0], after.as_row()]
+            return Turn(_written(place), (before, after))
 
-        place = int.from_bytes(digest(decision["decision_id"], size=4)) % PLACES
-        return changed(self.store, f"{SEEN}{name}/{place:04x}", turn, now, keep_s=EXPIRY.total_seconds())
+        number = int.from_bytes(digest(decision["decision_id"], size=4)) % PLACES
+        return changed(self.store, f"{SEEN}{name}/{number:04x}", turn, now, keep_s=EXPIRY.total_seconds())
 
 
 def ended(trial: Trial, now: datetime, *, winner: str | None = None) -> Trial:
@@ -160,12 +163,27 @@ def ended(trial: Trial, now: datetime, *, winner: str | None = None) -> Trial:
     return replace(trial, ended_at=now, winner=winner) if trial.running else trial
 
 
-def _place(content: bytes) -> tuple[list[str], Any]:
+class _Place(NamedTuple):
+    """Decisions by their ids, each with its date; `forgotten` is the newest date that was pushed out."""
+
+    forgotten: str
+    decisions: dict[str, list[Any]]
+
+
+def _place(content: bytes) -> _Place:
     try:
-        key, row = json.loads(content)
-        return [str(part) for part in key], row
+        forgotten, decisions = json.loads(content)
+        return _Place(str(forgotten), dict(decisions))
     except (ValueError, TypeError) as error:
         raise StateError("the state holds a decision of an experiment that can't be read") from error
+
+
+def _written(place: _Place) -> bytes:
+    forgotten, decisions = place
+    while len(decisions) > ROOM:
+        oldest = min(decisions, key=lambda one: decisions[one][0])
+        forgotten = max(forgotten, decisions.pop(oldest)[0])
+    return json.dumps([forgotten, decisions], separators=(",", ":")).encode()
 
 
 def _observed(row: Any) -> Observed:

@@ -18,6 +18,12 @@ def candidate(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture(autouse=True)
+def _dealt_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same sessions are in the same arms in every run of the tests."""
+    monkeypatch.setattr("crew_moe.experiments.new_salt", lambda: "salt")
+
+
 def _work(state: str, count: int, *, better: str) -> None:
     """Sessions in which one arm always succeeds, and the other every second time."""
     with Router.from_config(state=state, sink=Recorder()) as router:

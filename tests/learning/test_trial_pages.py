@@ -12,7 +12,7 @@ import pytest
 from crew_moe.errors import StateError
 from crew_moe.learning.experiment import Arm, Tally, Verdict
 from crew_moe.learning.observed import Observed
-from crew_moe.learning.trial_pages import PLACES, PLAN, RUNNING, SEEN, TALLY, Trial, TrialPages, ended, trial_of
+from crew_moe.learning.trial_pages import PLAN, ROOM, RUNNING, SEEN, TALLY, Trial, TrialPages, ended, trial_of
 from crew_moe.state import open_pages
 from tests.learning.experiment.given import experiment
 from tests.routing.given import NOW
@@ -82,17 +82,19 @@ def test_later_parts_of_a_decision_are_told_beside_the_earlier_ones(pages: Trial
     assert second[1].latency_ms == 1400.0
 
 
-def test_a_decision_whose_place_was_taken_counts_no_second_time(
+def test_a_decision_that_was_pushed_out_counts_no_second_time(
     pages: TrialPages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crew_moe.learning.trial_pages.PLACES", 1)
-    for number in (1, 2):
+    for number in range(1, ROOM + 2):
         told = pages.observe("try", _decision(number, seconds=number), lambda seen: seen.served(SERVED, "x"), NOW)
         assert told is not None
 
     assert pages.observe("try", _decision(1, seconds=1), lambda seen: seen.served(SERVED, "x"), NOW) is None
+    late = pages.observe("try", _decision(2, seconds=2), lambda seen: seen.served(SERVED, "x"), NOW)
+    assert late is not None
+    assert late[0] != Observed()
     assert len(pages.store.pages(SEEN, NOW)) == 1
-    assert PLACES > 10_000
 
 
 def test_decisions_of_an_ended_experiment_are_forgotten_alone(pages: TrialPages) -> None:

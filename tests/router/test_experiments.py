@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import pytest
 
-from crew_moe import Decision, Feedback, InvalidInput, Outcome, Router, RoutingRequest
+from crew_moe import Completion, Decision, Feedback, InvalidInput, Outcome, Router, RoutingRequest
 from crew_moe.clock import ManualClock
 from crew_moe.domain.digest import digest
 from crew_moe.errors import ConfigError
-from crew_moe.learning.experiment import Arm, Verdict, Wanted
+from crew_moe.learning.experiment import Arm, Moments, Verdict, Wanted
+from crew_moe.sim import simulate
 from crew_moe.telemetry.events import Recorder
 from tests.routing.given import NOW
 
@@ -26,6 +27,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "redis":
         return str(request.getfixturevalue("redis_url"))
     return ":memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'state.db'}"
+
+
+@pytest.fixture(autouse=True)
+def _dealt_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same sessions are in the same arms in every run of the tests."""
+    monkeypatch.setattr("crew_moe.experiments.new_salt", lambda: "salt")
 
 
 @pytest.fixture
@@ -167,7 +174,7 @@ def test_each_decision_counts_once_however_much_is_told_of_it(opened: list[Route
 
 def test_requests_that_nobody_may_serve_are_counted(opened: list[Router]) -> None:
     on = _router(opened)
-    _start(on, share=0.99)
+    _start(on, share=0.999)
     for number in range(10):
         on.decide(RoutingRequest(task_type="planning", session_key=f"s{number}", min_quality=1.0))
 
@@ -205,7 +212,7 @@ def test_request_for_a_profile_that_the_candidate_lacks_stays_outside(opened: li
     profiles = "profiles: {brief: {version: '1', expert: gpt-4o}}\n"
     (tmp_path / "policy.yaml").write_text(profiles, encoding="utf-8")
     on = _router(opened, config=tmp_path)
-    _start(on, share=0.99)
+    _start(on, share=0.999)
 
     assert "experiment" not in _decided(on, "s", profile="brief")[1]
     assert "experiment" in _decided(on, "s")[1]
@@ -213,7 +220,7 @@ def test_request_for_a_profile_that_the_candidate_lacks_stays_outside(opened: li
 
 def test_stopped_experiment_is_over_and_its_rows_stay_explainable(opened: list[Router]) -> None:
     on = _router(opened)
-    _start(on, share=0.99, candidate="strategy: linucb\n")
+    _start(on, share=0.999, candidate="strategy: linucb\n")
     made, row = _decided(on, "s")
     assert row["strategy"] == "linucb"
 
@@ -242,6 +249,52 @@ def test_lost_store_stops_nobody_from_deciding(opened: list[Router], mortal_redi
         "experiment_not_counted",
         "experiment_not_read",
     }
+
+
+def test_calls_of_ones_own_are_counted_with_all_their_attempts(opened: list[Router]) -> None:
+    with simulate(speed=0) as sim:
+        on = _router(opened, base_url=sim.base_url)
+        _start(on)
+        first = _decided(on, "s")[0]
+        sim.kill(on.registry[first.expert_id].provider)
+        done = on.complete(RoutingRequest(task_type="planning", session_key="s", text="Plan it"))
+
+    assert isinstance(done, Completion)
+    assert [attempt.ok for attempt in done.attempts][-1:] == [True]
+    assert len(done.attempts) > 1
+    row = on.outcomes.decision(done.decision_id)
+    tally, arm = on.experiments.trials.told("cheap").tally, Arm(row["experiment"]["arm"])
+    assert (tally.of(arm, "success"), tally.of(arm, "violations").mean) == (Moments(1.0, 1.0, 1.0), 0.0)
+    assert tally.of(arm, "cost").mean == pytest.approx(float(done.cost_usd))
+    assert tally.of(arm, "latency").mean == pytest.approx(sum(one.latency_ms for one in done.attempts), abs=0.1)
+
+
+def test_batches_stay_outside(opened: list[Router]) -> None:
+    on = _router(opened)
+    _start(on, share=0.999)
+
+    (decision,) = on.decide_batch([RoutingRequest(task_type="planning", session_key="s")])
+
+    row = on.outcomes.decision(decision.decision_id)
+    assert row["policy_version"] == on.policy.version
+    assert on.record(Outcome(decision_id=decision.decision_id, expert_id=row["expert_id"], success=True))
+    assert on.experiments.trials.told("cheap").tally.empty
+
+
+def test_a_voice_counts_in_an_experiment_as_far_as_it_may(opened: list[Router]) -> None:
+    """One client that rates everything 1 does not stop a candidate."""
+    on = _router(opened)
+    _start(on)
+    for number in range(200):
+        made, row = _decided(on, f"session {number}")
+        on.record(Outcome(decision_id=made.decision_id, expert_id=made.expert_id, success=True))
+        if row["experiment"]["arm"] == "candidate":
+            on.feedback(Feedback(decision_id=made.decision_id, source="client-7", rating=1))
+
+    told = on.experiments.trials.told("cheap")
+
+    assert told.trial.verdict is Verdict.OPEN
+    assert told.tally.of(Arm.CANDIDATE, "reward").mean > 0.9
 
 
 @pytest.mark.parametrize(
