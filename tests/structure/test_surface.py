@@ -17,7 +17,7 @@ HEAVY = {
     "rich", "sqlite3", "structlog", "summa", "torch", "transformers", "typer", "yaml",
 }  # fmt: skip
 OPTIONAL = {
-    "cedarpy", "crewai", "discord", "fastapi", "fastmcp", "genai_prices", "httptools", "jwt", "limits", "lingua",
+    "cedarpy", "crewai", "discord", "fastapi", "fastmcp", "genai_prices", "httptools", "jwt", "limits", "lingua", "matplotlib",
     "openai", "pandas", "presidio_analyzer", "pyarrow", "ray", "redis", "scipy", "sklearn", "spacy", "summa", "torch",
     "transformers",
 }  # fmt: skip
