@@ -83,4 +83,6 @@ def normals(rows: int, columns: int, rng: Random) -> Singles:
 
 @cache
 def _supply() -> Singles:
-    return np.random.Generator(np.random.PCG64(0)).standard_normal(SUPPLY, dtype=np.float32)
+    made = np.random.Generator(np.random.PCG64(0)).standard_normal(SUPPLY, dtype=np.float32)
+    made.flags.writeable = False  # every decision reads it
+    return made
