@@ -17,9 +17,9 @@ HEAVY = {
     "rich", "sqlite3", "structlog", "summa", "torch", "transformers", "typer", "yaml",
 }  # fmt: skip
 OPTIONAL = {
-    "cedarpy", "crewai", "discord", "fastapi", "fastmcp", "genai_prices", "httptools", "jwt", "limits", "lingua", "matplotlib",
-    "openai", "pandas", "presidio_analyzer", "pyarrow", "ray", "redis", "scipy", "sklearn", "spacy", "summa", "torch",
-    "transformers",
+    "cedarpy", "crewai", "discord", "fastapi", "fastmcp", "genai_prices", "httptools", "jwt", "limits", "lingua",
+    "matplotlib", "openai", "pandas", "presidio_analyzer", "pyarrow", "ray", "redis", "scipy", "sklearn", "spacy",
+    "summa", "torch", "transformers",
 }  # fmt: skip
 NEEDS_AN_EXTRA = (
     "crew_moe.crew.", "crew_moe.execution.line.", "crew_moe.execution.lines.", "crew_moe.gating.discord.",
