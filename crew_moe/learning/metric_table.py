@@ -65,6 +65,10 @@ class Bounds:
         moved = value - self.value
         return Bounds(value=value, low=self.low + moved, high=self.high + moved, error=self.error)
 
+    def from_zero(self) -> Bounds:
+        """Without what can't be: no metric is below 0."""
+        return Bounds(value=self.value, low=max(0.0, self.low), high=self.high, error=self.error)
+
     def doubted(self, unseen: float) -> Bounds:
         """As high at least as what may be though it was never seen."""
         high, error = max(self.high, self.value + unseen), max(self.error, unseen / RULE_OF_THREE)
@@ -167,8 +171,8 @@ class MetricTable:
             metric=self.metric,
             estimator=would.estimator,
             rounds=len(rounds),
-            logged=bounds[0],
-            candidate=bounds[1].around(bounds[0].value + bounds[2].value),
+            logged=bounds[0].from_zero(),
+            candidate=bounds[1].around(bounds[0].value + bounds[2].value).from_zero(),
             change=bounds[2],
             effective_sample_size=would.effective_sample_size,
         )
