@@ -56,18 +56,28 @@ class Hearing:
             return self
         return replace(self, voices={**self.voices, voice: (facts, share)})
 
-    def worth(self, rewards: Rewards) -> Worth:
-        """The reward in force."""
-        said = [(share, rewards.of(self.own.but(facts))) for facts, share in self.voices.values()]
+    def worth(self, rewards: Rewards, expected: float | None = None) -> Worth:
+        """The reward in force. A call that worked and that nobody has judged tells of no quality but the one that was
+        `expected`: if it counted as the best there is, an expert whose judges have no room left would be praised for
+        answering at all. Without an expectation it counts as a success.
+        """
+        unjudged = self._as_expected(expected)
+        told = ((facts, share, self.own if facts.judged else unjudged) for facts, share in self.voices.values())
+        said = [(share, rewards.of(own.but(facts))) for facts, share, own in told]
         parts = [(share, value) for share, value in said if value is not None]
         shares = math.fsum(share for share, _ in parts)
-        own = rewards.of(self.own)
+        own = rewards.of(unjudged)
         if own is not None:
             parts.append((max(0.0, 1.0 - shares), own))
         total = math.fsum(share for share, _ in parts)
         if total <= 0.0:
             return UNTOLD
         return Worth(min(1.0, total), math.fsum(share * value for share, value in parts) / total)
+
+    def _as_expected(self, expected: float | None) -> Facts:
+        if expected is None or not self.own.success or self.own.judged:
+            return self.own
+        return replace(self.own, quality=expected)
 
     def as_row(self) -> list[Any]:
         """JSON-ready; what `of_row` reads."""

@@ -55,11 +55,12 @@ class Loop:
         now = self._clock.now()
         try:
             clock = self._arms.clock(now)
-            heard = self._heard(row, expert_id, change, clock, now)
+            likely = expected(row, expert_id)
+            heard = self._heard(row, expert_id, change, likely, clock, now)
             if heard is None:
                 return
             self._charge(heard, now)
-            lesson = lesson_of(heard, expected(row, expert_id), clock)
+            lesson = lesson_of(heard, likely, clock)
             if lesson is not None:
                 self._arms.teach(expert_id, np.array(insight["vector"]), lesson, now)
         except (StateError, np.linalg.LinAlgError) as error:  # numbers that nobody can invert teach nothing
@@ -76,11 +77,17 @@ class Loop:
             self._price.correct(after - before, now)
 
     def _heard(
-        self, row: Row, expert_id: str, change: Callable[[Hearing], Hearing], clock: float, now: datetime
+        self,
+        row: Row,
+        expert_id: str,
+        change: Callable[[Hearing], Hearing],
+        likely: float,
+        clock: float,
+        now: datetime,
     ) -> Heard | None:
         def told(hearing: Hearing) -> Hearing:
             after = change(hearing)
-            worth = after.worth(self._rewards)
+            worth = after.worth(self._rewards, likely)
             since = hearing.clock if hearing.told.weight > 0.0 else clock
             return replace(after, told=worth, clock=since)
 

@@ -34,6 +34,20 @@ def test_a_call_that_worked_counts_until_somebody_judges_it() -> None:
     assert served.judged("a", _rated(0.0), 0.5).worth(REWARDS) == Worth(1.0, 0.5)
 
 
+def test_an_unjudged_answer_is_as_good_as_expected_and_a_failure_is_not() -> None:
+    worked = Hearing().served(Facts(expert_id="o1", success=True), 0.0)
+    failed = Hearing().served(Facts(expert_id="o1", success=False), 0.0)
+
+    assert (worked.worth(REWARDS, 0.6), failed.worth(REWARDS, 0.6)) == (Worth(1.0, 0.6), Worth(1.0, 0.0))
+    assert worked.judged("a", _rated(1.0), 0.5).worth(REWARDS, 0.6) == pytest.approx((1.0, 0.8))
+
+
+def test_a_judge_without_room_does_not_turn_an_answer_into_praise() -> None:
+    worked = Hearing().served(Facts(expert_id="o1", success=True), 0.0)
+
+    assert worked.judged("a", _rated(0.1), 0.0).worth(REWARDS, 0.6) == Worth(1.0, 0.6)
+
+
 def test_a_judgement_alone_weighs_as_much_as_its_share() -> None:
     judged = Hearing().judged("a", _rated(0.8), 0.25)
 
