@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests.benchmarks.bandits import bandit_rounds
 from tests.benchmarks.batch import batches
 from tests.benchmarks.chat import chats
 from tests.benchmarks.crew import crew_calls
@@ -29,6 +30,7 @@ def suites(*, quick: bool, litellm_python: Path | None) -> Suites:
         "registries": lambda: over_registries(calls=calls, rounds=rounds),
         "texts": lambda: over_texts(calls=calls, rounds=rounds),
         "batch": lambda: batches(rows=10_000, rounds=rounds),
+        "bandits": lambda: bandit_rounds(calls=calls, rounds=rounds),
         "memory": lambda: memory(decisions=100_000 if quick else 1_000_000, traced=40_000 if quick else 200_000),
         "imports": lambda: imports(runs=5 if quick else 15),
         "ledger": lambda: ledgers(calls=calls, rounds=rounds),
