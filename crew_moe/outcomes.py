@@ -81,7 +81,7 @@ class Outcomes:
         )
         try:
             first = self._state.record(sample, self._clock.now(), once=name)
-            if first and self._learner.learns_arms:
+            if first and (self._learner.learns_arms or self._trials.running is not None):
                 self._learner.saw(self.decision(route.decision_id), _attempt_row(route.decision_id, attempt))
         except (StateError, UnknownDecision) as error:
             self._sink.emit("outcome_not_recorded", decision_id=route.decision_id, error=str(error))
