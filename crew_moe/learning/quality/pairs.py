@@ -41,7 +41,7 @@ def pair_figures(score: Floats, weak: Floats, strong: Floats) -> dict[str, Any]:
         **{f"cpt{percent}": 100.0 * _first(sent, recovered, percent / 100.0) for percent in THRESHOLDS},
         "max_accuracy": best,
         "oracle_apgr": oracle,
-        "apgr_gap_closed": (apgr - 0.5) / (oracle - 0.5),
+        "apgr_gap_closed": (apgr - 0.5) / (oracle - 0.5) if oracle > 0.5 else 0.0,
     }
 
 

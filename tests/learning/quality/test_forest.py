@@ -25,6 +25,7 @@ def test_the_level_and_the_differences_are_learned() -> None:
     assert np.corrcoef(said[:, -1], level)[0, 1] > 0.98
     assert np.corrcoef(said[:, 0], apart)[0, 1] > 0.98
     assert np.abs(said[:, 0] + said[:, 1]).max() < 1e-9
+    assert np.abs(said[:, -1] - level).mean() < 0.05
 
 
 def test_rows_are_predicted_alike_alone_and_together() -> None:

@@ -14,7 +14,9 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 
 from crew_moe.domain.digest import canonical, checksum
 from crew_moe.errors import ConfigError
+from crew_moe.learning.quality import discovery
 from crew_moe.learning.quality.part import bounded
+from crew_moe.learning.quality.sight import see
 from crew_moe.learning.quality.table import Table, read_tables
 from crew_moe.learning.quality_model import QualityModel, fit
 from tests.learning.quality.graded import COST, WORTH, graded_file, graded_rows
@@ -79,12 +81,26 @@ def test_an_unfamiliar_text_is_told_and_less_sure(model: QualityModel) -> None:
     assert (found.spread > usual.spread).all()
 
 
-def test_tasks_are_found_without_labels(table: Table) -> None:
+def test_an_unfamiliar_text_is_judged_by_its_form_alone(model: QualityModel) -> None:
+    (part,) = model.parts
+    odd = "What is 12 + 40 * 7? " * 40
+    nowhere = QualityModel(parts=(replace(part, farthest=-1.0),))
+
+    form = part.inputs([see(odd)]).form
+    expected = bounded(part.mean + part.elsewhere.say(form))[0]
+
+    np.testing.assert_allclose(nowhere.predict(odd).quality, expected)
+    assert abs(expected - nowhere.predict(FACT).quality).max() > 0.01
+
+
+def test_tasks_are_found_without_labels(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     unlabelled = replace(table, labels=("",) * len(table), finer=("",) * len(table))
+    monkeypatch.setattr(discovery, "CLUSTER_ROWS", 100)
 
     found = fit([unlabelled])
 
     assert found.provenance["parts"][0]["labels"] == []
+    assert found.provenance["parts"][0]["tasks"] == 2
     large, small = found.predict(SUM).quality
     assert large - small > 0.3
 

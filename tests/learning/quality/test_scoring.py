@@ -62,6 +62,13 @@ def test_equal_scores_are_taken_in_random_order() -> None:
     assert (told["apgr"], told["cpt50"], told["cpt80"]) == pytest.approx((0.5, 50.0, 80.0))
 
 
+def test_ties_are_sent_together() -> None:
+    told = pair_figures(np.array([1.0, 2.0, 2.0, 2.0]), np.zeros(4), np.array([1.0, 1.0, 0.0, 0.0]))
+
+    assert told["cpt50"] == pytest.approx(75.0)
+    assert told["apgr"] == pytest.approx((0.75 * 0.5 + 0.25 * 1.5) / 2)
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.booleans()), min_size=4, max_size=30))
 def test_no_order_beats_the_oracle(rows: list[tuple[int, bool, bool]]) -> None:
     score, weak, strong = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
