@@ -118,9 +118,9 @@ class Trials:
 
     def _adopt(self, found: Trial | None) -> None:
         known = self.running
-        if found is None:
+        if found is None or found.experiment.salt == self._passed_over:
             self.running = None
-        elif (known is None or known.experiment != found.experiment) and found.experiment.salt != self._passed_over:
+        elif known is None or known.experiment != found.experiment:
             self.running = self._prepared(found.experiment)
 
     def _prepared(self, experiment: Experiment) -> Running | None:
@@ -129,11 +129,13 @@ class Trials:
         """
         if experiment.control_version != self.policy.version:
             why = f"the policy in force is {self.policy.version}, not {experiment.control_version}"
-            return self.pass_over(experiment, why)
+            self.pass_over(experiment, why)
+            return None
         try:
             return Running(experiment, self.read(experiment.candidate))
         except InvalidInput as error:
-            return self.pass_over(experiment, str(error))
+            self.pass_over(experiment, str(error))
+            return None
 
     def pass_over(self, experiment: Experiment, why: str) -> None:
         """This router takes no part in an experiment."""
@@ -207,8 +209,9 @@ class Trials:
             return ended(settled, now) if verdict in ENDING else settled
 
         trial, changed = self._pages.change(experiment.name, settle, now)
-        if not trial.running:
-            self._adopt(None)
+        known = self.running
+        if not trial.running and known is not None and known.experiment == experiment:
+            self.running = None
         if changed and trial.running:
             self._sink.emit("experiment_won", experiment=experiment.name, because=because)
         elif changed:

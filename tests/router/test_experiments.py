@@ -14,6 +14,7 @@ from crew_moe.clock import ManualClock
 from crew_moe.domain.digest import digest
 from crew_moe.errors import ConfigError
 from crew_moe.learning.experiment import Arm, Moments, Verdict, Wanted
+from crew_moe.learning.experiment.plan import Assignment
 from crew_moe.sim import simulate
 from crew_moe.telemetry.events import Recorder
 from tests.routing.given import NOW
@@ -232,6 +233,30 @@ def test_stopped_experiment_is_over_and_its_rows_stay_explainable(opened: list[R
     assert on.experiments.trials.named("cheap").winner == "control"
     with pytest.raises(InvalidInput, match="has ended already"):
         on.experiments.trials.stop("cheap")
+
+
+def test_late_counts_of_one_experiment_leave_the_next_one_running(opened: list[Router], tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    on, other = _router(opened, url), _router(opened, url)
+    _start(on)
+    other.learner.trials.look()
+    running = other.learner.trials.running
+    assert running is not None
+    for number in range(400):
+        arm = tuple(Arm)[number % 2]
+        harmed = float(arm is Arm.CANDIDATE)
+        other.learner.trials.decided(running, Assignment(arm, number // 2 % 32), {"infeasible": harmed})
+    on.experiments.trials.stop("cheap")
+    _start(on, name="next")
+    other.learner.trials.look()
+
+    other.learner.trials.write()
+
+    running = other.learner.trials.running
+    assert running is not None
+    assert running.experiment.name == "next"
+    told = other.learner.trials.told("cheap")
+    assert (told.trial.verdict, told.standing.verdict) == (Verdict.OPEN, Verdict.HARMED)
 
 
 def test_lost_store_stops_nobody_from_deciding(opened: list[Router], mortal_redis: Any) -> None:
