@@ -172,7 +172,7 @@ def _check_local(folder: Path, _: Any) -> None:
 PLACES: Final[Mapping[str, tuple[str, Callable[[Path, Any], None]]]] = {
     "rules": ("script.yaml", _check_script),
     "experts": ("experts.yaml", _check_experts),
-    **dict.fromkeys(("budgets", "gate", "screening", "access"), ("policy.yaml", _check_policy)),
+    **dict.fromkeys(("budgets", "gate", "screening", "access", "learning"), ("policy.yaml", _check_policy)),
     **dict.fromkeys(("default", "agents", "tasks"), ("routing.yaml", _check_routing)),
     **dict.fromkeys(("batch", "cache", "fallback", "memory_limit_mb", "timeout_s"), ("local.yaml", _check_local)),
 }
