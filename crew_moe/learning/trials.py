@@ -289,6 +289,9 @@ class Trials:
         part = row.get("experiment")
         if part is None or row["policy_version"] == self.policy.version:
             return self.policy
+        running = self.running
+        if running is not None and running.policy.version == row["policy_version"]:
+            return running.policy
         try:
             found = self._pages.named(part["name"], self._clock.now())
             return self.policy if found is None else self.read(found.experiment.candidate)
