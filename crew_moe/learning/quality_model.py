@@ -3,7 +3,7 @@
     text [+ task type] -> Prediction(quality, spread, cost_usd by expert, familiar)
 
 One model may hold several parts, one for each set of experts that were graded together; an expert of several parts is
-predicted by the one that learned from the most rows. Prediction needs numpy alone. A model is two files: the numbers
+predicted by the part that finds the text least strange. Prediction needs numpy alone. A model is two files: the numbers
 (.npz, no pickle) and what is known of them (.json, with digests); a file that was changed is not loaded.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from crew_moe.errors import InvalidInput
 from crew_moe.learning.quality.file import read_model, write_model
-from crew_moe.learning.quality.part import Part, Predicted
+from crew_moe.learning.quality.part import Part
 from crew_moe.learning.quality.sight import FEATURES, TEXT, Seen, features_of, see, see_features
 from crew_moe.learning.quality.table import Table
 
@@ -54,25 +54,24 @@ class QualityModel:
     parts: tuple[Part, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     version: str = "untrained"
-    _places: tuple[tuple[str, int, int], ...] = field(init=False)  # expert, its part, its place there
+    _places: Mapping[str, tuple[tuple[int, int], ...]] = field(init=False)  # by expert: its parts, and its place there
 
     def __post_init__(self) -> None:
-        found: dict[str, tuple[int, int]] = {}
+        found: dict[str, tuple[tuple[int, int], ...]] = {}
         for number in sorted(range(len(self.parts)), key=lambda number: -self.parts[number].rows):
             for place, expert_id in enumerate(self.parts[number].experts):
-                found.setdefault(expert_id, (number, place))
-        places = tuple((expert_id, *found[expert_id]) for expert_id in sorted(found))
-        object.__setattr__(self, "_places", places)
+                found[expert_id] = (*found.get(expert_id, ()), (number, place))
+        object.__setattr__(self, "_places", {expert_id: found[expert_id] for expert_id in sorted(found)})
 
     @property
     def experts(self) -> tuple[str, ...]:
         """Ids of all experts that it has learned of, in order."""
-        return tuple(expert_id for expert_id, _, _ in self._places)
+        return tuple(self._places)
 
     @property
     def mean(self) -> Mapping[str, float]:
-        """Mean quality of each expert over the rows learned from."""
-        return {expert_id: float(self.parts[part].mean[place]) for expert_id, part, place in self._places}
+        """Mean quality of each expert over the rows learned from; of several parts, over those of the largest."""
+        return {one: float(self.parts[part].mean[place]) for one, ((part, place), *_) in self._places.items()}
 
     def predict(self, text: str, task_type: str | None = None) -> Prediction:
         """What to expect of every expert. A `task_type` that is one of the labels learned from is taken as true."""
@@ -84,11 +83,12 @@ class QualityModel:
         labels = tuple(task_types) if task_types is not None else (None,) * len(texts)
         seen = {sees: _SIGHTS[sees](texts, labels) for sees in {part.sees for part in self.parts}}
         said = [part.predict(*seen[part.sees]) for part in self.parts]
+        strangeness = np.stack([one.strangeness for one in said])
         return Predictions(
-            quality=self._gathered([one.quality for one in said]),
-            spread=self._gathered([one.spread for one in said]),
-            cost_usd=self._gathered([one.cost_usd for one in said]),
-            familiar=_familiar(said),
+            quality=self._gathered([one.quality for one in said], strangeness),
+            spread=self._gathered([one.spread for one in said], strangeness),
+            cost_usd=self._gathered([one.cost_usd for one in said], strangeness),
+            familiar=strangeness.min(axis=0) <= 1.0,
         )
 
     def save(self, path: Path) -> Self:
@@ -106,10 +106,16 @@ class QualityModel:
         parts, provenance, version = read_model(path)
         return cls(parts=parts, provenance=provenance, version=version)
 
-    def _gathered(self, found: Sequence[Floats]) -> Floats:
+    def _gathered(self, found: Sequence[Floats], strangeness: Floats) -> Floats:
+        """(texts, experts) of what the parts say; `strangeness` (parts, texts)."""
         if len(found) == 1:
             return found[0]  # one part's experts are in order
-        return np.stack([found[part][:, place] for _, part, place in self._places], axis=1)
+        rows = np.arange(strangeness.shape[1])
+        columns = []
+        for places in self._places.values():
+            usual = strangeness[[part for part, _ in places]].argmin(axis=0)
+            columns.append(np.stack([found[part][:, place] for part, place in places])[usual, rows])
+        return np.stack(columns, axis=1)
 
 
 def fit(
@@ -139,9 +145,3 @@ def _by_features(texts: Sequence[str], labels: Labels) -> tuple[list[Seen], Labe
 
 
 _SIGHTS: Final = {TEXT: _by_text, FEATURES: _by_features}
-
-
-def _familiar(said: Sequence[Predicted]) -> NDArray[np.bool_]:
-    """Whether any part knows texts like it."""
-    known: NDArray[np.bool_] = np.any([one.familiar for one in said], axis=0)
-    return known

@@ -45,7 +45,7 @@ class Material:
     @property
     def farthest(self) -> float:
         """The distance beyond which a text is unfamiliar."""
-        return float(np.percentile(self.far, FARTHEST))
+        return max(LEAST_SCALE, float(np.percentile(self.far, FARTHEST)))
 
     def inputs(self, rows: NDArray[np.int64], word_weights: Floats) -> Inputs:
         """These rows as a trained part would read them."""

@@ -57,12 +57,14 @@ class Inputs(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """`quality`, `spread` and `cost_usd` (NaN: not known) are (rows, experts); `familiar` is (rows,)."""
+    """`quality`, `spread` and `cost_usd` (NaN: not known) are (rows, experts); `strangeness` is (rows,), above 1 for
+    what is unfamiliar.
+    """
 
     quality: Floats
     spread: Floats
     cost_usd: Floats
-    familiar: NDArray[np.bool_]
+    strangeness: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -143,11 +145,12 @@ class Part:
         shares = self.learners.tasks.shares(inputs.both, labels)
         said = self.learners.say(inputs, shares)
         blended = weighed(said, self.weights)
-        familiar = inputs.far <= self.farthest
+        strangeness = inputs.far / self.farthest
+        familiar = strangeness <= 1.0
         spread = self._spread(said, blended, shares, familiar)
         if not familiar.all():
             blended[~familiar] = self.elsewhere.say(inputs.form[~familiar])
-        return Predicted(bounded(self.mean + blended), spread, self._cost(seen, shares), familiar)
+        return Predicted(bounded(self.mean + blended), spread, self._cost(seen, shares), strangeness)
 
     def _spread(self, said: Floats, blended: Floats, shares: Floats, familiar: NDArray[np.bool_]) -> Floats:
         """How sure the means are, how far the learners are apart, and for an unfamiliar text how much experts vary."""

@@ -84,7 +84,7 @@ def test_an_unfamiliar_text_is_told_and_less_sure(model: QualityModel) -> None:
 def test_an_unfamiliar_text_is_judged_by_its_form_alone(model: QualityModel) -> None:
     (part,) = model.parts
     odd = "What is 12 + 40 * 7? " * 40
-    nowhere = QualityModel(parts=(replace(part, farthest=-1.0),))
+    nowhere = QualityModel(parts=(replace(part, farthest=1e-9),))
 
     form = part.inputs([see(odd)]).form
     expected = bounded(part.mean + part.elsewhere.say(form))[0]
@@ -127,10 +127,13 @@ def test_cells_without_an_outcome_are_left_out(table: Table) -> None:
 def test_every_set_of_experts_has_a_part(table: Table, model: QualityModel) -> None:
     (few,) = fit([replace(table.among(range(60)), experts=("large", "other"))]).parts
 
-    both = QualityModel(parts=(few, *model.parts))
+    both = QualityModel(parts=(replace(few, farthest=1e-9), *model.parts))
+    usual = QualityModel(parts=(replace(few, farthest=1e9), *model.parts))
 
     assert both.experts == ("large", "other", "small")
     assert both.predict(SUM).quality[[0, 2]] == pytest.approx(model.predict(SUM).quality)
+    assert usual.predict(SUM).quality[0] == QualityModel(parts=(few,)).predict(SUM).quality[0]
+    assert both.predict(SUM).familiar
     assert both.mean["large"] == model.mean["large"]
 
 
