@@ -21,7 +21,7 @@ def test_errors_are_those_of_the_bins_by_their_counts() -> None:
     low, high = found.bins
     assert (low.low, low.count, low.predicted, low.observed, low.error) == (0.1, 1, 0.1, 0.3, None)
     assert (high.low, high.high, high.count) == (0.9, 1.0, 4)
-    assert (high.predicted, high.observed) == (pytest.approx(0.95), 0.75)
+    assert (high.predicted, high.observed) == pytest.approx((0.95, 0.75))
     assert high.error == pytest.approx(0.25)
     assert found.ece == pytest.approx((4 * 0.2 + 0.2) / 5)
     assert found.bias == pytest.approx((4 * 0.2 - 0.2) / 5)
@@ -32,7 +32,7 @@ def test_errors_that_cancel_over_all_show_in_the_bins() -> None:
     found = calibration([(0.9, 0.4), (0.1, 0.6)])
 
     assert found is not None
-    assert (found.bias, found.ece) == (pytest.approx(0.0), 0.5)
+    assert (found.bias, found.ece) == pytest.approx((0.0, 0.5))
 
 
 @pytest.mark.parametrize(("predicted", "low"), [(0.0, 0.0), (1.0, 0.9), (0.3, 0.3), (-0.2, 0.0), (1.2, 0.9)])
