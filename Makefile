@@ -26,7 +26,7 @@ define make_venv
 	[ -x $(BIN)/python ] || { echo "Creating .venv with $$($$python --version) ..." && "$$python" -m venv .venv; }
 endef
 
-.PHONY: help install redis run test accept mcp-acceptance soak lint type bench bench-local docs clean
+.PHONY: help install redis run test accept mcp-acceptance soak lint type bench bench-local bench-quality docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ bench: .venv/.ready-dev ## Measure against the targets and litellm (BENCH_FLAGS=
 
 bench-local: .venv/.ready-dev ## Measure the local gate, its experts and the layer (the same BENCH_FLAGS)
 	$(BIN)/python -m tests.benchmarks.local $(BENCH_FLAGS)
+
+bench-quality: .venv/.ready-dev ## Train on DATA=DIR/train, judge on DATA=DIR/val: quality model, bandits, off-policy estimates
+	$(BIN)/python -m tests.benchmarks.quality $(if $(DATA),--data $(DATA)) $(BENCH_FLAGS)
 
 docs: .venv/.ready-dev ## Write the JSON Schemas of the configuration files anew
 	$(BIN)/python -m crew_moe.cli.schemas
