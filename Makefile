@@ -82,7 +82,7 @@ bench: .venv/.ready-dev ## Measure against the targets and litellm (BENCH_FLAGS=
 bench-local: .venv/.ready-dev ## Measure the local gate, its experts and the layer (the same BENCH_FLAGS)
 	$(BIN)/python -m tests.benchmarks.local $(BENCH_FLAGS)
 
-bench-quality: .venv/.ready-dev ## Train on DATA=DIR/train, judge on DATA=DIR/val: quality model, bandits, off-policy estimates
+bench-quality: .venv/.ready-dev ## Train on DATA=DIR/train, judge on DATA=DIR/val, beside other routers (the same BENCH_FLAGS)
 	$(BIN)/python -m tests.benchmarks.quality $(if $(DATA),--data $(DATA)) $(BENCH_FLAGS)
 
 docs: .venv/.ready-dev ## Write the JSON Schemas of the configuration files anew

@@ -154,7 +154,8 @@ def pairs(data: Path, seeds: Sequence[int]) -> Iterator[Figure]:
     mmlu, gsm8k = _labelled(train, "mmlu"), _labelled(train, "gsm8k")
     few = mmlu.among(sorted(Random(0).sample(range(len(mmlu)), FEW)))
     tries: Sequence[tuple[str, Table, Table, Sequence[Wanted]]] = (
-        ("mmlu", mmlu, _labelled(kept, "mmlu"), PAIRED),
+        ("judged on mmlu", train, _labelled(kept, "mmlu"), PAIRED),
+        ("mmlu alone", mmlu, _labelled(kept, "mmlu"), PAIRED),
         (f"mmlu with {FEW:,} labels", few, _labelled(kept, "mmlu"), OF_FEW),
         ("learned from mmlu, judged on gsm8k", mmlu, _labelled(val, "gsm8k"), MOVED),
         ("learned from gsm8k, judged on mmlu", gsm8k, _labelled(kept, "mmlu"), MOVED),
