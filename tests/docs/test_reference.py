@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from crew_moe.auth.authenticator import Authenticator
 from crew_moe.auth.caller import AccessScope, Unauthorized
+from crew_moe.catalog import learning_schema
 from crew_moe.catalog.local import load_local
 from crew_moe.catalog.local_schema import BatchEntry, CacheEntry, HostEntry, LocalFile
 from crew_moe.catalog.local_schema import GateEntry as LocalGateEntry
@@ -34,6 +35,7 @@ from crew_moe.service.conversation import Code
 from crew_moe.service.local.app import make_local_app
 from crew_moe.service.options import ServiceOptions
 from crew_moe.settings import Settings
+from crew_moe.strategies import STRATEGIES
 from crew_moe.surface import fault
 from crew_moe.surface.telemetry import Telemetry
 from crew_moe.telemetry.events import ALARMS
@@ -205,6 +207,18 @@ def test_every_key_of_local_yaml_is_explained(entry: type[BaseModel]) -> None:
     keys = {info.alias or name for name, info in entry.model_fields.items()}
 
     assert sorted(key for key in keys if not re.search(rf"\b{key}[`:]", _chapter("The local gate"))) == []
+
+
+@pytest.mark.parametrize("entry", learning_schema.Entry.__subclasses__())
+def test_every_key_of_learning_is_explained(entry: type[BaseModel]) -> None:
+    chapter = _chapter("Routing that learns")
+
+    assert sorted(key for key in entry.model_fields if not re.search(rf"\b{key}\b", chapter)) == []
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_is_explained(name: str) -> None:
+    assert f"`{name}`" in RUNBOOK or f"`strategy: {name}`" in RUNBOOK
 
 
 @pytest.mark.parametrize("field", RoutingRequest.model_fields)
