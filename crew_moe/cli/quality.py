@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from crew_moe.cli.options import AsJson
-from crew_moe.cli.output import err, say, show_table, write_json
+from crew_moe.cli.output import err, harmless, say, show_table, write_json
 from crew_moe.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -49,19 +49,30 @@ def fit(
         str | None, typer.Option("--from-log", metavar="URL", help="Learn from a decision log instead: its state URL.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of every draw; the same seed gives the same model.")] = 0,
+    embedder: Annotated[
+        str | None,
+        typer.Option("--embedder", metavar="MODULE:OBJECT", help="Learn from this embedder's vectors, too."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn a quality model from graded questions, or from the feedback in a decision log."""
+    from crew_moe.learning.quality.embedding import batches, load_embedder
     from crew_moe.learning.quality.training import STEPS
     from crew_moe.learning.quality_model import fit as learn
 
     if (data is None) == (from_log is None):
         raise InvalidInput("give one of them", where="quality fit", allowed=("--data PATH", "--from-log URL"))
+    if embedder is not None and from_log is not None:
+        raise InvalidInput("a log holds no text to embed", where="--embedder", allowed=("--data PATH",))
+    chosen = None if embedder is None else load_embedder(embedder, file="--embedder", folder=Path.cwd())
     with _progress("reading", None) as step:
         tables = _tables(data, labels, from_log, lambda: step("reading"))
-    with _progress("learning", STEPS * len(tables)) as step:
-        model = learn(tables, seed=seed, step=step).save(out)
+    embedding = 0 if chosen is None else sum(batches(len(table)) for table in tables)
+    with _progress("learning", STEPS * len(tables) + embedding) as step:
+        model = learn(tables, seed=seed, step=step, embedder=chosen).save(out)
     told = {"version": model.version, "experts": list(model.experts), **model.provenance}
+    if chosen is not None:
+        told["embedder"] = model.embedder_told
     if as_json:
         write_json(told)
         return
@@ -84,21 +95,26 @@ def predict(
     from crew_moe.learning.quality_model import QualityModel
     from crew_moe.screening.dataset import read_rows, write_rows
 
-    learned = QualityModel.load(model)
+    learned = QualityModel.load(model, folder=Path.cwd())
     rows = read_rows(data, (ID, *([labels] if labels else [])))
     texts = _texts(rows, text_column(rows[0], str(data)), data)
     known = [str(row[labels]) if labels else None for row in rows]
     found: list[dict[str, Any]] = []
     unfamiliar = 0
+    failed: dict[str, int] = {}
     with _progress("predicting", len(rows)) as step:
         for start in range(0, len(rows), BATCH):
             batch = slice(start, start + BATCH)
             many = learned.predict_many(texts[batch], known[batch])
             unfamiliar += int((~many.familiar).sum())
+            if many.failed:
+                failed[many.failed] = failed.get(many.failed, 0) + len(many.familiar)
             for row, quality, cost in zip(rows[batch], many.quality, many.cost_usd, strict=True):
                 found.append({ID: row[ID], **_prediction(learned.experts, quality, cost)})
                 step("predicting")
     write_rows(out, found)
+    for error, count in failed.items():
+        err().print(harmless(f"the embedder failed at {count} texts ({error}): they are predicted without it"))
     if as_json:
         write_json({"version": learned.version, "rows": len(found), "unfamiliar": unfamiliar, "out": str(out)})
         return

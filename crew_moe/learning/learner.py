@@ -201,7 +201,7 @@ class Learner:
             return None
         from crew_moe.learning.foresight import Foresight
 
-        return Foresight.read(self._policy.learning.model)
+        return Foresight.read(self._policy.learning.model, self._sink, self._folder)
 
     @cached_property
     def _preferences(self) -> Preferences | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
 from crew_moe.domain.policy import RewardFactor
 from crew_moe.errors import ConfigError
+from crew_moe.learning.named import imported, look_in, told
 from crew_moe.learning.rewards import Factor
 
 GROUP: Final = "crew_moe.reward_factors"
@@ -22,8 +21,7 @@ def load_factors(named: Sequence[RewardFactor], folder: Path | None = None) -> t
 
     Raises ConfigError, which names the entry and the closest match, for what is not to be found or can't be called.
     """
-    if named and folder is not None and str(folder) not in sys.path:
-        sys.path.append(str(folder))
+    look_in(folder if named else None)
     return tuple(Factor(one.name, one.weight, _function(one, number)) for number, one in enumerate(named))
 
 
@@ -32,7 +30,7 @@ def _function(factor: RewardFactor, number: int) -> Callable[..., Any]:
     if factor.entry_point is not None:
         key, found = f"{key}.entry_point", _installed(factor.entry_point, f"{key}.entry_point")
     else:
-        key, found = f"{key}.python", _imported(str(factor.python), f"{key}.python")
+        key, found = f"{key}.python", imported(str(factor.python), FILE, f"{key}.python")
     if not callable(found):
         raise ConfigError(f"'{factor.entry_point or factor.python}' is no function", file=FILE, key=key)
     function: Callable[..., Any] = found
@@ -47,22 +45,4 @@ def _installed(name: str, key: str) -> object:
     try:
         return offered[name].load()
     except Exception as error:
-        raise ConfigError(f"'{name}' can't be loaded: {_told(error)}", file=FILE, key=key) from error
-
-
-def _imported(path: str, key: str) -> object:
-    module_name, _, name = path.partition(":")
-    try:
-        module = import_module(module_name)
-    except Exception as error:
-        raise ConfigError(
-            f"the module '{module_name}' can't be imported: {_told(error)}", file=FILE, key=key
-        ) from error
-    if not hasattr(module, name):
-        offered = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
-        raise ConfigError(f"'{module_name}' has no '{name}'", file=FILE, key=key, value=name, allowed=sorted(offered))
-    return getattr(module, name)
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+        raise ConfigError(f"'{name}' can't be loaded: {told(error)}", file=FILE, key=key) from error

@@ -11,7 +11,8 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 from crew_moe.screening.dataset import read_rows, write_rows
 from tests.cli.conftest import Cli
 from tests.learning.explored_log import explored_log
-from tests.learning.quality.graded import graded_file, graded_rows
+from tests.learning.quality.embedders import EMBEDDERS, Failing, Parity
+from tests.learning.quality.graded import folds, graded_file, graded_rows
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,22 @@ def test_what_was_fitted_predicts_and_routes(cli: Cli, data: Path, tmp_path: Pat
     assert judged.json["aiq_gap_closed"] > 0.2
 
 
+def test_an_embedder_is_named_once(cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, out, named = tmp_path / "model", tmp_path / "out.csv", f"{EMBEDDERS}:Parity"
+
+    with folds(2):
+        fitted = cli("quality", "fit", "--data", data, "--embedder", named, "--out", model, "--json")
+    predicted = cli("quality", "predict", "--model", model, "--data", data, "--out", out)
+    monkeypatch.setattr(Parity, "embed", Failing.embed)
+    broken = cli("quality", "predict", "--model", model, "--data", data, "--out", out, "--json")
+
+    assert (fitted.code, predicted.code, broken.code) == (0, 0, 0), fitted.err + predicted.err + broken.err
+    assert fitted.json["embedder"] == {"name": named, "version": "parity-1", "dimensions": 5}
+    assert predicted.err == ""
+    assert broken.err == "the embedder failed at 120 texts (RuntimeError): they are predicted without it\n"
+    assert broken.json["rows"] == 120
+
+
 def test_a_folder_is_fitted_whole_and_predicted_by_texts_alone(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "graded"
     folder.mkdir()
@@ -44,7 +61,8 @@ def test_a_folder_is_fitted_whole_and_predicted_by_texts_alone(cli: Cli, tmp_pat
     texts = tmp_path / "texts.jsonl"
     write_rows(texts, [{"query_id": 7, "text": "Who wrote it?"}])
 
-    fitted = cli("quality", "fit", "--data", folder, "--out", tmp_path / "model.npz")
+    with folds(2):
+        fitted = cli("quality", "fit", "--data", folder, "--out", tmp_path / "model.npz")
     done = cli("quality", "predict", "--model", tmp_path / "model.npz", "--data", texts, "--out", tmp_path / "p.jsonl")
 
     assert "120" in fitted.out
@@ -56,7 +74,8 @@ def test_a_folder_is_fitted_whole_and_predicted_by_texts_alone(cli: Cli, tmp_pat
 def test_a_log_is_learned_from(cli: Cli, tmp_path: Path) -> None:
     _, url = explored_log(tmp_path, 100)
 
-    done = cli("quality", "fit", "--from-log", url, "--out", tmp_path / "model", "--json")
+    with folds(2):
+        done = cli("quality", "fit", "--from-log", url, "--out", tmp_path / "model", "--json")
 
     assert done.code == 0, done.err
     assert done.json["parts"][0]["source"] == "sqlite decision log"
@@ -83,6 +102,8 @@ def test_figures_are_shown_as_a_table(cli: Cli, data: Path, tmp_path: Path) -> N
         (("fit", "--data", "nowhere.csv", "--out", "m"), "there is no such file"),
         (("fit", "--from-log", ":memory:", "--out", "m"), "no decision log"),
         (("fit", "--from-log", "sqlite:///x.db", "--labels", "a", "--out", "m"), "a log's tasks are its task types"),
+        (("fit", "--from-log", "sqlite:///x.db", "--embedder", "a:b", "--out", "m"), "a log holds no text to embed"),
+        (("fit", "--data", "{data}", "--embedder", "a", "--out", "m"), "--embedder: 'a' names no object of a module"),
         (("predict", "--model", "nowhere", "--data", "{data}", "--out", "p.csv"), "a quality model is two files"),
         (("score", "--data", "{data}", "--pred", "{data}"), "the column 'p:small' is missing"),
         (("score", "--data", "{data}", "--pred", "{data}", "--where", "dataset"), "'dataset' is no condition"),

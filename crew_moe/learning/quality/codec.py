@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from crew_moe.learning.quality.embedding import Embedding
 from crew_moe.learning.quality.forest import Forest
 from crew_moe.learning.quality.part import Elsewhere, Learners, Part
 from crew_moe.learning.quality.tasks import Tasks
@@ -19,6 +20,7 @@ _PART: Final = ("mean", "deviation", "form_mean", "form_scale", "whitening", "we
 _TASKS: Final = ("weights", "bias", "means", "variances")
 _TREES: Final = ("roots", "feature", "threshold", "left", "right", "values")
 _WORDS: Final = ("grams", "rarity", "table")
+_EMBEDDING: Final = ("centre", "slopes")
 _STORED: Final = {
     "grams": np.uint32,
     "feature": np.int16,
@@ -39,6 +41,7 @@ def arrays_of(part: Part) -> dict[str, NDArray[Any]]:
         **{f"trees.{name}": getattr(part.learners.trees, name) for name in _TREES},
         **{f"few.{name}": getattr(part.elsewhere.trees, name) for name in _TREES},
         **{f"words.{name}": getattr(part.words, name) for name in _WORDS},
+        **_embedded(part),
     }
     return {name: array.astype(_STORED.get(name.rpartition(".")[2], np.float32)) for name, array in found.items()}
 
@@ -70,10 +73,24 @@ def part_of(told: Mapping[str, Any], arrays: Arrays) -> Part:
         sees=told["sees"],
         farthest=told["farthest"],
         words=words,
-        learners=Learners(tasks=tasks, trees=trees, form=floats["form"]),
+        learners=Learners(tasks=tasks, trees=trees, form=floats["form"], embedding=_embedding(floats)),
         elsewhere=Elsewhere(direction=floats["direction"], trees=_forest("few", arrays, told["few_depth"])),
         **{name: floats[name] for name in _PART},
+        weights_embedded=floats.get("weights_embedded"),
     )
+
+
+def _embedded(part: Part) -> dict[str, NDArray[Any]]:
+    embedding, weights = part.learners.embedding, part.weights_embedded
+    if embedding is None or weights is None:
+        return {}
+    return {**{f"embedding.{name}": getattr(embedding, name) for name in _EMBEDDING}, "weights_embedded": weights}
+
+
+def _embedding(floats: Arrays) -> Embedding | None:
+    if "weights_embedded" not in floats:
+        return None
+    return Embedding(**{name: floats[f"embedding.{name}"] for name in _EMBEDDING})
 
 
 def _forest(name: str, arrays: Arrays, depth: int) -> Forest:

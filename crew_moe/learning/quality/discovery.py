@@ -31,6 +31,7 @@ MOST_SHRUNK: Final = 1e6
 LEAST_SHRUNK: Final = 5.0
 INVERSE_PENALTY: Final = 0.3
 _ROUNDS: Final = 60
+_SAME: Final = 9  # decimals to which rows are told apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,7 +69,8 @@ def learned_tasks(
 
 
 def _clusters(inputs: Floats, seed: int) -> Sequence[int]:
-    count = min(MOST_CLUSTERS, len(inputs) // CLUSTER_ROWS)
+    distinct = len(np.unique(inputs.round(_SAME), axis=0))
+    count = min(MOST_CLUSTERS, len(inputs) // CLUSTER_ROWS, distinct)
     if count < 2:
         return [0] * len(inputs)
     fitted = library("sklearn.cluster").KMeans(count, n_init=2, random_state=seed).fit_predict(inputs)

@@ -7,7 +7,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from crew_moe.learning.quality.part import Part
 from crew_moe.learning.quality.sight import FEATURE_NAMES
 
 FORMAT: Final = 1
+FORMAT_EMBEDDED: Final = 2  # of a model with an embedder, which a reader of the first would not weigh right
 STEM: Final = "quality"
 _ENDINGS: Final = (".npz", ".json")
 _AGAIN: Final = "train it again: crew-moe quality fit"
@@ -32,16 +33,19 @@ def files_of(path: Path) -> tuple[Path, Path]:
     return stem.with_name(f"{stem.name}.npz"), stem.with_name(f"{stem.name}.json")
 
 
-def write_model(path: Path, parts: Sequence[Part], provenance: Mapping[str, Any]) -> None:
+def write_model(
+    path: Path, parts: Sequence[Part], provenance: Mapping[str, Any], embedder: Mapping[str, Any] | None = None
+) -> None:
     """Write both files, their folder if need be. Raises ConfigError where that can't be done."""
     numbers_file, manifest = files_of(path)
     numbers = _packed(parts)
     document: dict[str, Any] = {
-        "format": FORMAT,
+        "format": FORMAT if embedder is None else FORMAT_EMBEDDED,
         "sees": checksum(" ".join(_SEES).encode()),
         "numbers": checksum(numbers),
         "parts": [described(part) for part in parts],
         "provenance": dict(provenance),
+        **({} if embedder is None else {"embedder": dict(embedder)}),
     }
     document["digest"] = checksum(canonical(document))
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -53,19 +57,32 @@ def write_model(path: Path, parts: Sequence[Part], provenance: Mapping[str, Any]
         raise ConfigError(f"can't be written ({error.strerror or error})", file=str(path)) from None
 
 
-def read_model(path: Path) -> tuple[tuple[Part, ...], Mapping[str, Any], str]:
-    """The parts, where they come from, and the name of this very model. Raises ConfigError."""
+class Read(NamedTuple):
+    """What the files hold: the parts, where they come from, the name of this very model, and what is told of the
+    embedder that it was learned with.
+    """
+
+    parts: tuple[Part, ...]
+    provenance: Mapping[str, Any]
+    version: str
+    embedder: Mapping[str, Any] | None
+
+
+def read_model(path: Path) -> Read:
+    """Read both files. Raises ConfigError."""
     numbers_file, manifest = files_of(path)
     document = _document(manifest)
     numbers = _bytes(numbers_file)
-    if document.get("format") != FORMAT or document.get("sees") != checksum(" ".join(_SEES).encode()):
+    if document.get("format") not in {FORMAT, FORMAT_EMBEDDED} or document.get("sees") != checksum(
+        " ".join(_SEES).encode()
+    ):
         raise ConfigError(f"is no quality model that this version reads; {_AGAIN}", file=str(manifest))
     if document["numbers"] != checksum(numbers):
         raise ConfigError("does not hold the numbers that were trained", file=str(numbers_file))
     with np.load(io.BytesIO(numbers), allow_pickle=False) as arrays:
         read = {name: arrays[name] for name in arrays.files}
     parts = tuple(part_of(told, _of_part(read, number)) for number, told in enumerate(document["parts"]))
-    return parts, document["provenance"], f"quality@{document['digest'][:12]}"
+    return Read(parts, document["provenance"], f"quality@{document['digest'][:12]}", document.get("embedder"))
 
 
 def _of_part(arrays: Mapping[str, NDArray[Any]], number: int) -> dict[str, NDArray[Any]]:

@@ -29,7 +29,9 @@ FARTHEST: Final = 99.5  # per cent of the training rows are familiar
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Material:
-    """`vectors` is a sparse matrix (rows, grams), `meaning` (rows, m) is `vectors` @ `table`."""
+    """`vectors` is a sparse matrix (rows, grams), `meaning` (rows, m) is `vectors` @ `table`; `embedded`
+    (rows, dimensions) is what an embedder made of the rows.
+    """
 
     grams: NDArray[np.int64]
     rarity: NDArray[np.float32]
@@ -41,6 +43,7 @@ class Material:
     form_scale: Floats
     whitening: Floats
     far: Floats
+    embedded: Floats | None = None
 
     @property
     def farthest(self) -> float:
@@ -50,10 +53,11 @@ class Material:
     def inputs(self, rows: NDArray[np.int64], word_weights: Floats) -> Inputs:
         """These rows as a trained part would read them."""
         said = np.asarray(self.vectors[rows] @ word_weights)
-        return Inputs(meaning=self.meaning[rows], said=said, form=self.form[rows], far=self.far[rows])
+        vectors = None if self.embedded is None else self.embedded[rows]
+        return Inputs(meaning=self.meaning[rows], said=said, form=self.form[rows], far=self.far[rows], vectors=vectors)
 
 
-def material_of(table: Table, seed: int) -> Material:
+def material_of(table: Table, seed: int, embedded: Floats | None = None) -> Material:
     """Read all rows. Raises MissingExtra without scikit-learn."""
     grams, rarity, vectors = _vectors(table.seen)
     meanings = min(MEANINGS, len(table) // ROWS_PER_MEANING, len(grams) - 1)
@@ -78,6 +82,7 @@ def material_of(table: Table, seed: int) -> Material:
         form_scale=scale,
         whitening=whitening,
         far=farness(raw, whitening),
+        embedded=embedded,
     )
 
 

@@ -1,9 +1,11 @@
-"""The model of one set of experts, ready to predict: four learners and how they are weighed.
+"""The model of one set of experts, ready to predict: its learners and how they are weighed.
 
     tasks   which task it is, and the mean quality of each expert at it
     words   what words and pairs of words say beyond the task
     trees   form and meaning together, by many small trees
     form    the form alone, linearly
+
+and, where the user has an embedder, a fifth: what its vectors say beyond the task, linearly.
 
 What they say is split into the level (how well all experts do) and the differences between experts, which are weighed
 apart: a choice depends on the differences, a quality floor on both. A text unlike all that was learned from is left to
@@ -19,6 +21,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crew_moe.learning.quality.embedding import Embedding
 from crew_moe.learning.quality.forest import Forest
 from crew_moe.learning.quality.sight import Seen
 from crew_moe.learning.quality.tasks import Tasks
@@ -27,6 +30,7 @@ from crew_moe.learning.quality.words import Words
 Floats = NDArray[np.float64]
 
 LEARNERS: Final = ("tasks", "words", "trees", "form")
+EMBEDDING: Final = "embedding"  # the fifth
 CLIP: Final = 3.0  # standard deviations; beyond, a form says no more
 FAR: Final = 8.0  # as CLIP, where it is asked how unlike a text is
 MEANING_SCALE: Final = 14.0  # brings the coordinates of meaning to about 1
@@ -38,13 +42,14 @@ LEAST_SPREAD: Final = 0.02
 
 class Inputs(NamedTuple):
     """Rows as learners look at them: `meaning` (rows, m), `said` (rows, experts) by words, `form` (rows, f) in standard
-    deviations, `far` (rows,) how far it is from what was usual.
+    deviations, `far` (rows,) how far it is from what was usual; `vectors` (rows, dimensions), where they are embedded.
     """
 
     meaning: Floats
     said: Floats
     form: Floats
     far: Floats
+    vectors: Floats | None = None
 
     @property
     def both(self) -> Floats:
@@ -74,11 +79,17 @@ class Learners:
     tasks: Tasks
     trees: Forest
     form: Floats
+    embedding: Embedding | None = None
 
     def say(self, inputs: Inputs, shares: Floats) -> Floats:
-        """What each says of quality above the mean: (learners, rows, experts). `shares` are those of tasks."""
+        """What each says of quality above the mean: (learners, rows, experts); the embedding comes last, if the rows
+        are embedded. `shares` are those of tasks.
+        """
         by_trees = _summed(self.trees.predict(inputs.tree))
-        return np.stack([shares @ self.tasks.means, inputs.said, by_trees, inputs.form @ self.form])
+        said = [shares @ self.tasks.means, inputs.said, by_trees, inputs.form @ self.form]
+        if self.embedding is not None and inputs.vectors is not None:
+            said.append(self.embedding.say(inputs.vectors))
+        return np.stack(said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,9 +117,10 @@ class Part:
     """The model of one set of experts; `rows` is how many it learned from, `sees` what it looks at.
 
     `mean` and `deviation` are those of quality over all rows, (experts,); `weights` (2, learners) those of the level
-    and of the differences. A form is read in units of `form_scale` from `form_mean`, (f,); `whitening`, (f, f), and
-    `farthest` tell which forms are familiar. `cost_mean` is in US$, NaN where costs are not known; `cost_weights`
-    (lengths and tasks, experts) tell what a text costs of it.
+    and of the differences, `weights_embedded` (2, learners + 1) those where the text is embedded. A form is read in
+    units of `form_scale` from `form_mean`, (f,); `whitening`, (f, f), and `farthest` tell which forms are familiar.
+    `cost_mean` is in US$, NaN where costs are not known; `cost_weights` (lengths and tasks, experts) tell what a text
+    costs of it.
     """
 
     experts: tuple[str, ...]
@@ -126,8 +138,9 @@ class Part:
     weights: Floats
     cost_mean: Floats
     cost_weights: Floats
+    weights_embedded: Floats | None = None
 
-    def inputs(self, seen: Sequence[Seen]) -> Inputs:
+    def inputs(self, seen: Sequence[Seen], vectors: Floats | None = None) -> Inputs:
         """Read the texts."""
         sums = self.words.sums(seen)
         raw = (np.array([one.form for one in seen]) - self.form_mean) / self.form_scale
@@ -137,14 +150,16 @@ class Part:
             said=sums[:, meanings:],
             form=np.clip(raw, -CLIP, CLIP),
             far=farness(raw, self.whitening),
+            vectors=vectors,
         )
 
-    def predict(self, seen: Sequence[Seen], labels: Sequence[str | None]) -> Predicted:
+    def predict(self, seen: Sequence[Seen], labels: Sequence[str | None], vectors: Floats | None = None) -> Predicted:
         """Quality, spread and cost of every expert at every text. `labels` are those known, None for the others."""
-        inputs = self.inputs(seen)
+        inputs = self.inputs(seen, vectors)
         shares = self.learners.tasks.shares(inputs.both, labels)
         said = self.learners.say(inputs, shares)
-        blended = weighed(said, self.weights)
+        weights = self.weights if self.weights_embedded is None or vectors is None else self.weights_embedded
+        blended = weighed(said, weights)
         strangeness = inputs.far / self.farthest
         familiar = strangeness <= 1.0
         spread = self._spread(said, blended, shares, familiar)

@@ -35,7 +35,8 @@ LEAST_ROWS: Final = 50
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Table:
     """`quality` and `cost` are (rows, experts), NaN where nothing is known. `labels` and `finer` name each row's task
-    and the part of it, "" for none. `sees` is what `seen` was made from.
+    and the part of it, "" for none. `sees` is what `seen` was made from; `texts` are those of the
+    rows, where they are kept.
     """
 
     source: str
@@ -46,6 +47,7 @@ class Table:
     labels: tuple[str, ...]
     finer: tuple[str, ...]
     sees: str = TEXT
+    texts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.seen)
@@ -59,6 +61,7 @@ class Table:
             cost=self.cost[list(rows)],
             labels=tuple(self.labels[row] for row in rows),
             finer=tuple(self.finer[row] for row in rows),
+            texts=tuple(self.texts[row] for row in rows) if self.texts else (),
         )
 
 
@@ -132,6 +135,7 @@ def _table(path: Path, labels: str | None, step: Step) -> Table:
         cost=numbers(rows, [COST + one for one in experts], path, math.inf),
         labels=named,
         finer=tuple(str(row.get(FINER) or "") for row in rows) if any(named) else ("",) * len(rows),
+        texts=tuple(row[text] for row in rows),
     )
 
 
@@ -161,6 +165,7 @@ def _joined(tables: Sequence[Table]) -> Table:
         cost=np.vstack([table.cost for table in tables]),
         labels=tuple(one for table in tables for one in table.labels),
         finer=tuple(one for table in tables for one in table.finer),
+        texts=tuple(one for table in tables for one in table.texts),
     )
 
 

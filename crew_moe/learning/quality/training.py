@@ -1,9 +1,9 @@
-"""Training the model of one set of experts: four learners, weighed by what they say of rows they have not seen.
+"""Training the model of one set of experts: learners weighed by what they say of rows they have not seen.
 
-Rows are cut into folds; each fold is predicted by learners of the others, and the weights are those that would have
-predicted best, none below nothing and all drawn a little towards what was expected (stacking; Wolpert 1992, Breiman
-1996). Few rows or weak signals end with small weights, and the prediction with the means of the tasks, or of all rows.
-The kept learners learn from all rows.
+There are four learners, and a fifth where an embedder is at hand. Rows are cut into folds; each fold is predicted by
+learners of the others, and the weights are those that would have predicted best, none below nothing and all drawn a
+little towards what was expected (stacking; Wolpert 1992, Breiman 1996). Few rows or weak signals end with small
+weights, and the prediction with the means of the tasks, or of all rows. The kept learners learn from all rows.
 
 Needs scikit-learn (the extra `learn`); using a model does not. The same rows and seed give the same model.
 """
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from crew_moe.learning.quality.boosting import grown
 from crew_moe.learning.quality.discovery import Leaves, discovered, learned_tasks
 from crew_moe.learning.quality.elsewhere import elsewhere_of
+from crew_moe.learning.quality.embedding import Embedding
 from crew_moe.learning.quality.form import TRAVELLING
 from crew_moe.learning.quality.material import Material, material_of
-from crew_moe.learning.quality.part import LEARNERS, Learners, Part, cost_inputs, split, weighed
+from crew_moe.learning.quality.part import EMBEDDING, LEARNERS, Learners, Part, cost_inputs, split, weighed
 from crew_moe.learning.quality.sight import FEATURE_NAMES, FEATURES
 from crew_moe.learning.quality.table import Table
 from crew_moe.learning.quality.words import Words
@@ -37,6 +38,7 @@ STEPS: Final = FOLDS + 2
 WORD_PENALTY: Final = 8.0
 FORM_PENALTY: Final = 300.0
 COST_PENALTY: Final = 1.0
+EMBEDDING_PENALTIES: Final = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # the best for rows left out is taken
 WEIGHT_PENALTY: Final = 0.2
 _TASK_COST_SCALE: Final = 0.3
 
@@ -51,14 +53,20 @@ class _Wanted:
     known: NDArray[np.bool_]
 
 
-def fit_part(table: Table, seed: int = 0, step: Step = lambda _: None) -> tuple[Part, dict[str, Any]]:
-    """The model, and how it did on rows that it had not seen; `step` hears of each of STEPS. Raises MissingExtra."""
+def fit_part(
+    table: Table, seed: int = 0, step: Step = lambda _: None, embedded: Floats | None = None
+) -> tuple[Part, dict[str, Any]]:
+    """The model, and how it did on rows that it had not seen; `step` hears of each of STEPS. Raises MissingExtra.
+
+    `embedded` (rows, dimensions) are the vectors of the texts. All but the learner that reads them is as without.
+    """
     step("reading")
-    material, wanted = material_of(table, seed), _wanted(table)
+    material, wanted = material_of(table, seed, embedded), _wanted(table)
     everything = np.arange(len(table))
     nothing = np.zeros((len(material.grams), len(table.experts)))
     leaves = discovered(table, material.inputs(everything, nothing).both, seed)
-    held_out = np.zeros((len(LEARNERS), *wanted.above.shape))
+    names = LEARNERS if embedded is None else (*LEARNERS, EMBEDDING)
+    held_out = np.zeros((len(names), *wanted.above.shape))
     for number, rest in enumerate(_folds(len(table), seed)):
         step(f"fold {number + 1}")
         kept = np.setdiff1d(everything, rest)
@@ -67,7 +75,8 @@ def fit_part(table: Table, seed: int = 0, step: Step = lambda _: None) -> tuple[
         held_out[:, rest] = learners.say(inputs, learners.tasks.shares(inputs.both, _known(table, rest)))
     step("all rows")
     learners, words = _learned(table, material, leaves, wanted, everything, seed)
-    weights = _stacked(held_out, wanted, labelled=any(table.labels))
+    labelled = any(table.labels)
+    weights = _stacked(held_out[: len(LEARNERS)], wanted, labelled=labelled)
     inputs = material.inputs(everything, words)
     cost_mean, cost_weights = _costs(table, learners.tasks.shares(inputs.both, _known(table, everything)))
     part = Part(
@@ -86,6 +95,7 @@ def fit_part(table: Table, seed: int = 0, step: Step = lambda _: None) -> tuple[
         weights=weights,
         cost_mean=cost_mean,
         cost_weights=cost_weights,
+        weights_embedded=None if embedded is None else _stacked(held_out, wanted, labelled=labelled),
     )
     return part, _figures(table, part, leaves, wanted, held_out)
 
@@ -128,18 +138,31 @@ def _learned(
         words = ridge(alpha=WORD_PENALTY, solver="sparse_cg", tol=1e-3, fit_intercept=False)
         said = words.fit(material.vectors[rows], beyond).coef_.reshape(len(table.experts), -1).T
     form = ridge(alpha=FORM_PENALTY, fit_intercept=False).fit(inputs.form, beyond).coef_.reshape(len(table.experts), -1)
-    learners = Learners(tasks=tasks, trees=grown(inputs.tree, np.where(known, above, by_task), seed), form=form.T)
+    learners = Learners(
+        tasks=tasks,
+        trees=grown(inputs.tree, np.where(known, above, by_task), seed),
+        form=form.T,
+        embedding=None if inputs.vectors is None else _embedding(inputs.vectors, beyond),
+    )
     return learners, np.asarray(said, dtype=np.float64)
+
+
+def _embedding(vectors: Floats, beyond: Floats) -> Embedding:
+    centre = vectors.mean(axis=0)
+    ridge = library("sklearn.linear_model").RidgeCV(alphas=EMBEDDING_PENALTIES, fit_intercept=False)
+    slopes = ridge.fit(vectors - centre, beyond).coef_.reshape(beyond.shape[1], -1).T
+    return Embedding(centre=centre, slopes=slopes)
 
 
 def _stacked(held_out: Floats, wanted: _Wanted, *, labelled: bool) -> Floats:
     """Weights of the level and of the differences, (2, learners); where tasks were named, they are expected to count in
     full until the rows say otherwise. Rows of which not every expert is known can't tell the two apart.
     """
-    expected = np.array([float(labelled and name == "tasks") for name in LEARNERS])
+    expected = np.zeros(len(held_out))
+    expected[LEARNERS.index("tasks")] = float(labelled)
     if wanted.known.all():
         parts = zip(split(held_out), split(wanted.above), strict=True)
-        return np.array([_weights(said.reshape(len(LEARNERS), -1), true.ravel(), expected) for said, true in parts])
+        return np.array([_weights(said.reshape(len(expected), -1), true.ravel(), expected) for said, true in parts])
     return np.tile(_weights(held_out[:, wanted.known], wanted.above[wanted.known], expected), (2, 1))
 
 
@@ -171,9 +194,11 @@ def _costs(table: Table, shares: Floats) -> tuple[Floats, Floats]:
 
 def _figures(table: Table, part: Part, leaves: Leaves, wanted: _Wanted, held_out: Floats) -> dict[str, Any]:
     """What is known of the training, JSON-ready; errors are of rows that were not learned from."""
-    predicted = weighed(held_out, part.weights)
-    error = np.where(wanted.known, predicted - wanted.above, 0.0)
-    explained = 1.0 - float((error**2).sum() / max(1e-12, float((wanted.above**2).sum())))
+    without = _held_out(wanted, held_out[: len(LEARNERS)], part.weights)
+    used, figures = part.weights, {"held_out": without}
+    if part.weights_embedded is not None:
+        used = part.weights_embedded
+        figures = {"held_out": _held_out(wanted, held_out, used), "without_embedder": without}
     named = dict.fromkeys(label for label in leaves.labels if label)
     return {
         "source": table.source,
@@ -182,12 +207,18 @@ def _figures(table: Table, part: Part, leaves: Leaves, wanted: _Wanted, held_out
         "labels": list(named),
         "tasks": len(leaves.labels),
         "folds": FOLDS,
-        "held_out": {
-            "explained_variance": round(explained, 4),
-            "rmse": round(float(np.sqrt((error**2).sum() / max(1, wanted.known.sum()))), 4),
-        },
+        **figures,
         "weights": {
-            of: {name: round(float(one), 3) for name, one in zip(LEARNERS, row, strict=True)}
-            for of, row in zip(("level", "differences"), part.weights, strict=True)
+            of: {name: round(float(one), 3) for name, one in zip((*LEARNERS, EMBEDDING), row, strict=False)}
+            for of, row in zip(("level", "differences"), used, strict=True)
         },
+    }
+
+
+def _held_out(wanted: _Wanted, said: Floats, weights: Floats) -> dict[str, float]:
+    error = np.where(wanted.known, weighed(said, weights) - wanted.above, 0.0)
+    explained = 1.0 - float((error**2).sum() / max(1e-12, float((wanted.above**2).sum())))
+    return {
+        "explained_variance": round(explained, 4),
+        "rmse": round(float(np.sqrt((error**2).sum() / max(1, wanted.known.sum()))), 4),
     }

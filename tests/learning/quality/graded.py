@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any, Final
+
+import pytest
 
 from crew_moe.screening.dataset import write_rows
 
@@ -48,3 +51,13 @@ def graded_file(path: Path, count: int = 240, *, seed: int = 0) -> Path:
     """The same in a file."""
     write_rows(path, graded_rows(count, seed=seed))
     return path
+
+
+@contextmanager
+def folds(count: int) -> Iterator[None]:
+    """Train with so many folds: learners are weighed less surely, in less time."""
+    from crew_moe.learning.quality import training
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "FOLDS", count)
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from crew_moe.learning.quality.part import bounded
 from crew_moe.learning.quality.sight import see
 from crew_moe.learning.quality.table import Table, read_tables
 from crew_moe.learning.quality_model import QualityModel, fit
-from tests.learning.quality.graded import COST, WORTH, graded_file, graded_rows
+from tests.learning.quality.graded import COST, WORTH, folds, graded_file, graded_rows
 
 SUM, FACT = "What is 12 + 40 * 7?", "Which river runs through Lisbon?"
 
@@ -32,7 +33,14 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
 
 @pytest.fixture(scope="module")
 def model(table: Table, tmp_path_factory: pytest.TempPathFactory) -> QualityModel:
-    return fit([table]).save(tmp_path_factory.mktemp("model"))
+    with folds(3):
+        return fit([table]).save(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(autouse=True)
+def few_folds() -> Iterator[None]:
+    with folds(3):
+        yield
 
 
 def test_what_experts_are_worth_is_learned_per_kind_of_question(model: QualityModel) -> None:
