@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from crew_moe.cli.options import MEMORY, AsJson, Config, State, shown_state
+from crew_moe.cli.options import MEMORY, AsJson, Config, State, open_router, shown_state
 from crew_moe.cli.output import show_table, write_json
 from crew_moe.cli.versions import package_version
 from crew_moe.errors import CrewMoEError
@@ -107,6 +107,7 @@ def _configured(config: Path | None, url: str) -> Iterable[Check]:
         policy = load_policy(config, registry, STRATEGIES)
         access_control(policy, registry)
         build_gate(policy.gate)
+        open_router(config, MEMORY).close()  # reads the quality model and own factors
         hosted = _hosted(config)
     except CrewMoEError as error:
         yield Check(topic="config", name=str(config), state=PROBLEM, detail=str(error))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from crew_moe.cli.options import AsJson, Config, config_folder
+from crew_moe.cli.options import MEMORY, AsJson, Config, config_folder, open_router
 from crew_moe.cli.output import say, show_table, usd, write_json
 from crew_moe.cli.policy_diff import diff
 from crew_moe.cli.policy_evaluate import evaluate
@@ -61,14 +61,15 @@ def show(config: Config = None, as_json: AsJson = False) -> None:
 
 
 def validate(config: Config = None, as_json: AsJson = False) -> None:
-    """Check experts.yaml, policy.yaml and its gate, Cedar policies and every routing block of a folder; exit code 2
-    with the place of a mistake.
+    """Check experts.yaml, policy.yaml with its gate and quality model, Cedar policies and every routing block of a
+    folder; exit code 2 with the place of a mistake.
     """
     from crew_moe.crew.plan import AGENTS_FILE, SIDECAR_FILES, TASKS_FILE, load_plan
     from crew_moe.gating.config import build_gate
 
     folder = config_folder(config)
     registry, policy, _ = _load(folder)
+    open_router(folder, MEMORY).close()  # reads the quality model and own factors
     crew_files = [name for name in (AGENTS_FILE, TASKS_FILE, *SIDECAR_FILES) if folder and (folder / name).is_file()]
     if folder is not None and crew_files:
         load_plan(folder).check(registry, policy)

@@ -55,6 +55,25 @@ def test_strategy_that_does_not_exist_is_found(cli: Cli, crew_dir: Path) -> None
     assert "did you mean 'score'?" in done.err
 
 
+@pytest.mark.parametrize(
+    ("learning", "says"),
+    [
+        ("model: gone.npz", "gone.json: can't be read"),
+        ("factors: [{name: own, weight: 1, python: 'no_such_module_here:worth'}]", "learning.factors.0.python"),
+    ],
+)
+def test_what_learning_names_and_nobody_finds_is_no_valid_policy(
+    cli: Cli, crew_dir: Path, learning: str, says: str
+) -> None:
+    (crew_dir / "policy.yaml").write_text(f"learning: {{{learning}}}\n", encoding="utf-8")
+
+    done, checked = cli("policy", "validate", "--config", crew_dir), cli("doctor", "--config", crew_dir, "--json")
+
+    assert (done.code, checked.code) == (2, 1)
+    assert says in done.err
+    assert says in next(one["detail"] for one in checked.json if one["topic"] == "config")
+
+
 def test_access_rules_in_force_are_shown(cli: Cli) -> None:
     done = cli("policy", "show", "--config", FIXTURES / "rules")
 
