@@ -69,6 +69,10 @@ def trial_of(content: bytes) -> Trial:
         raise StateError("the state holds an experiment that can't be read") from error
 
 
+def _kept(trial: Trial) -> bytes:
+    return json.dumps(trial.as_dict()).encode()
+
+
 class TrialPages:
     """Reads and changes them. Raises StateError."""
 
@@ -86,11 +90,19 @@ class TrialPages:
     def running(self, now: datetime) -> Trial | None:
         """The one that runs."""
         page = self.store.read(RUNNING, now)
-        found = self.named(page.content.decode(), now) if page is not None and page.content else None
-        return found if found is not None and found.running else None
+        if page is None or not page.content:
+            return None
+        begun = trial_of(page.content)
+        found = self.named(begun.experiment.name, now)
+        if found is None:  # who begins it has come no further yet than to say so
+            found = self._planned(begun, now)
+        return found if found.running else None
 
     def begin(self, experiment: Experiment, now: datetime) -> Trial | None:
-        """Let it run; None where it does, else the one that is in its way: of the same name, or running."""
+        """Let it run; None where it does, else the one that is in its way: of the same name, or running.
+
+        The page of what runs holds all of it, so that whoever comes in between finishes what was begun.
+        """
         same = self.named(experiment.name, now)
         if same is not None:
             return same
@@ -98,13 +110,16 @@ class TrialPages:
         other = self.running(now)
         if other is not None:
             return other
-        over = 0 if page is None else page.version
-        plan = json.dumps(Trial(experiment=experiment).as_dict()).encode()
-        if not self.store.write(RUNNING, experiment.name.encode(), now, over=over):
+        trial = Trial(experiment=experiment)
+        if not self.store.write(RUNNING, _kept(trial), now, over=0 if page is None else page.version):
             return self.begin(experiment, now)
-        if not self.store.write(PLAN + experiment.name, plan, now, over=0):
-            return self.named(experiment.name, now)
-        return None
+        found = self._planned(trial, now)
+        return None if found.experiment == experiment else found
+
+    def _planned(self, trial: Trial, now: datetime) -> Trial:
+        """The trial of that name, which is this one where there was none."""
+        self.store.write(PLAN + trial.experiment.name, _kept(trial), now, over=0)
+        return self.named(trial.experiment.name, now) or trial
 
     def change(self, name: str, change: Callable[[Trial], Trial], now: datetime) -> tuple[Trial, bool]:
         """Apply a pure change to a trial, atomically; it after that, and whether that made it another."""
@@ -114,7 +129,7 @@ class TrialPages:
                 raise StateError(f"the experiment '{name}' is gone")
             before = trial_of(page.content)
             after = change(before)
-            content = None if after == before else json.dumps(after.as_dict()).encode()
+            content = None if after == before else _kept(after)
             return Turn(content, (after, after != before))
 
         return changed(self.store, PLAN + name, turn, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -43,6 +44,24 @@ def test_one_experiment_runs_at_a_time(pages: TrialPages) -> None:
     assert pages.running(NOW) is None
     assert pages.begin(second, NOW) is None
     assert [trial.experiment.name for trial in pages.all(NOW)] == ["first", "second"]
+
+
+def test_of_two_that_begin_at_once_one_runs(pages: TrialPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other begins while the first has said so and has not yet written its plan."""
+    first, second = experiment(name="first"), experiment(name="second")
+    other, write = TrialPages(pages.store), pages.store.write
+    told: list[Trial | None] = []
+
+    def rival(name: str, *given: Any, **how: Any) -> bool:
+        if name == PLAN + "first" and not told:
+            told.append(None)
+            told.append(other.begin(second, NOW))
+        return write(name, *given, **how)
+
+    monkeypatch.setattr(pages.store, "write", rival)
+    assert pages.begin(first, NOW) is None
+    assert told[1] == pages.running(NOW) == Trial(experiment=first)
+    assert pages.named("second", NOW) is None
 
 
 def test_a_trial_survives_being_written(pages: TrialPages) -> None:
@@ -115,9 +134,8 @@ def test_what_is_no_trial_is_a_state_error(content: bytes) -> None:
 def test_broken_pages_are_state_errors() -> None:
     store = open_pages(":memory:")
     pages = TrialPages(store)
-    store.write(RUNNING, b"try", NOW, over=0)
-    assert pages.running(NOW) is None  # its plan was never written
     store.write(PLAN + "try", b"?", NOW, over=0)
+    store.write(RUNNING, json.dumps(Trial(experiment=experiment()).as_dict()).encode(), NOW, over=0)
     store.write(TALLY + "try", b"?", NOW, over=0)
 
     with pytest.raises(StateError, match="experiment"):
