@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from crew_moe.cli.experiment_view import show_all, show_one, trial_dict
 from crew_moe.cli.options import AsJson, Config, State, config_folder, durable, one_of, open_router
 from crew_moe.cli.output import say, write_json
 from crew_moe.errors import InvalidInput
@@ -90,6 +89,8 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how experiments stand. Looking often does no harm: the intervals hold at every moment."""
+    from crew_moe.cli.experiment_view import show_all, show_one, trial_dict
+
     url = durable(state, "an experiment")
     with open_router(config_folder(config), url) as router:
         trials = router.experiments.trials
@@ -114,6 +115,8 @@ def stop(
     as_json: AsJson = False,
 ) -> None:
     """End an experiment: every session is back to the policy in force. What was counted stays."""
+    from crew_moe.cli.experiment_view import trial_dict
+
     one_of(winner, SIDES, "--winner")
     url = durable(state, "an experiment")
     with open_router(config_folder(config), url) as router:
