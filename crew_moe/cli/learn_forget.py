@@ -9,7 +9,6 @@ import typer
 from crew_moe.cli.options import AsJson, Config, State, durable, open_router
 from crew_moe.cli.output import say, write_json
 from crew_moe.errors import InvalidInput
-from crew_moe.settings import read_settings
 
 
 def forget(
@@ -22,6 +21,8 @@ def forget(
 
     The decision log never had the name, and stays whole. It takes CREW_MOE_LOG_KEY, by which users are known.
     """
+    from crew_moe.settings import read_settings
+
     if not read_settings().log_key:
         what = "users are known by digests with a key, which is not set"
         raise InvalidInput(what, where="CREW_MOE_LOG_KEY", allowed=("the key that the routers run with",))
