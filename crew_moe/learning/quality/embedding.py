@@ -88,9 +88,12 @@ def load_embedder(name: str, *, file: str, key: str = "", folder: Path | None = 
 
 def named(name: str, embedder: Any, *, file: str, key: str = "") -> NamedEmbedder:
     """An embedder at hand. Raises ConfigError for what is none."""
-    version = getattr(embedder, "version", None)
-    if not callable(getattr(embedder, "embed", None)) or not isinstance(version, str) or not version:
-        what = f"'{name}' is no embedder: it needs embed(texts) and a version that is a str"
+    what = f"'{name}' is no embedder: it needs embed(texts) and a version that is a str"
+    try:
+        embed, version = getattr(embedder, "embed", None), getattr(embedder, "version", None)
+    except Exception as error:
+        raise ConfigError(f"{what}; {told(error)}", file=file, key=key) from error
+    if not callable(embed) or not isinstance(version, str) or not version:
         raise ConfigError(what, file=file, key=key)
     return NamedEmbedder(name=name, version=version, embedder=embedder)
 

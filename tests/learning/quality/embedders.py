@@ -47,6 +47,17 @@ class Fewer(Parity):
         return super().embed(texts)[1:]
 
 
+class Lost:
+    """One whose weights are not to be found."""
+
+    @property
+    def version(self) -> str:
+        raise OSError("no weights")
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+
 def made() -> Parity:
     """One by a factory."""
     return Parity()

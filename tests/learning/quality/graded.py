@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -55,9 +57,11 @@ def graded_file(path: Path, count: int = 240, *, seed: int = 0) -> Path:
 
 @contextmanager
 def folds(count: int) -> Iterator[None]:
-    """Train with so many folds: learners are weighed less surely, in less time."""
-    from crew_moe.learning.quality import training
+    """Train with so many folds and fewer trees: less sure, in less time."""
+    from crew_moe.learning.quality import boosting, elsewhere, training
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "FOLDS", count)
+        patch.setattr(training, "grown", partial(boosting.grown, how=boosting.Boosting(trees=40, step=0.12)))
+        patch.setattr(elsewhere, "TREES", replace(elsewhere.TREES, trees=30, step=0.12))
         yield

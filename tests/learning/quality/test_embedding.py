@@ -149,6 +149,7 @@ def test_a_model_whose_embedder_is_gone_is_refused(learned: Learned, monkeypatch
         (f"{EMBEDDERS}", "allowed: module:object"),
         ("no_such_module:Parity", "can't be imported: ModuleNotFoundError"),
         (f"{EMBEDDERS}:NOTHING", r"it needs embed\(texts\) and a version"),
+        (f"{EMBEDDERS}:Lost", "a version that is a str; OSError: no weights"),
         (f"{EMBEDDERS}:needs", "can't be made without arguments: TypeError"),
         (f"{EMBEDDERS}:odd", "can't be made without arguments: TypeError"),
     ],
