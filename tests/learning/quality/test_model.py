@@ -37,7 +37,7 @@ def model(table: Table, tmp_path_factory: pytest.TempPathFactory) -> QualityMode
         return fit([table]).save(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def few_folds() -> Iterator[None]:
     with folds(3):
         yield
@@ -101,6 +101,7 @@ def test_an_unfamiliar_text_is_judged_by_its_form_alone(model: QualityModel) -> 
     assert abs(expected - nowhere.predict(FACT).quality).max() > 0.01
 
 
+@pytest.mark.usefixtures("few_folds")
 def test_tasks_are_found_without_labels(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     unlabelled = replace(table, labels=("",) * len(table), finer=("",) * len(table))
     monkeypatch.setattr(discovery, "CLUSTER_ROWS", 100)
@@ -122,6 +123,7 @@ def test_of_fifty_rows_pure_chance_teaches_little(tmp_path: Path) -> None:
     assert of_noise.predict(SUM).quality == pytest.approx(mean, abs=0.25)
 
 
+@pytest.mark.usefixtures("few_folds")
 def test_cells_without_an_outcome_are_left_out(table: Table) -> None:
     gone = np.random.default_rng(0).random(table.quality.shape) < 0.5
     sparse = replace(table, quality=np.where(gone, np.nan, table.quality), cost=np.full_like(table.cost, np.nan))
@@ -132,6 +134,7 @@ def test_cells_without_an_outcome_are_left_out(table: Table) -> None:
     assert np.isnan(found.cost_usd).all()
 
 
+@pytest.mark.usefixtures("few_folds")
 def test_every_set_of_experts_has_a_part(table: Table, model: QualityModel) -> None:
     (few,) = fit([replace(table.among(range(60)), experts=("large", "other"))]).parts
 
@@ -145,6 +148,7 @@ def test_every_set_of_experts_has_a_part(table: Table, model: QualityModel) -> N
     assert both.mean["large"] == model.mean["large"]
 
 
+@pytest.mark.usefixtures("few_folds")
 def test_the_same_rows_and_seed_give_the_same_files(table: Table, model: QualityModel, tmp_path: Path) -> None:
     again = fit([table]).save(tmp_path / "again.npz")
 
