@@ -70,6 +70,7 @@ class Learner:
         self._learns_arms = policy.strategy in BANDITS
         self.trials = Trials(lambda: self.pages, policy=policy, rewards=self._rewards, clock=clock, sink=sink)
         self._pages: PageStore | None = None
+        self._beside: Learner | None = None
         self.begin_anew()
         survives_fork(self)
 
@@ -93,11 +94,14 @@ class Learner:
             self._lookup.knowledge.begin(registry)
 
     def beside(self, policy: Policy, registry: Registry) -> Learner:
-        """What learns from the same pages under another policy."""
+        """What learns from the same pages under another policy, until it is closed or another one takes its place."""
         other = Learner(
             policy, lambda: self.pages, clock=self._clock, sink=self._sink, key=self._key, folder=self._folder
         )
         other.begin(registry)
+        if self._beside is not None:
+            self._beside.look_no_more()
+        self._beside = other
         return other
 
     def insight(self, request: RoutingRequest, features: Features | None, registry: Registry) -> Insight | None:
@@ -166,10 +170,16 @@ class Learner:
     def close(self) -> None:
         """Give connections back; idempotent."""
         self.trials.close()
-        if "_lookup" in self.__dict__:
-            self._lookup.knowledge.close()
+        if self._beside is not None:
+            self._beside.look_no_more()
+        self.look_no_more()
         if self._pages is not None:
             self._pages.close()
+
+    def look_no_more(self) -> None:
+        """Decide by what is known by now; idempotent."""
+        if "_lookup" in self.__dict__:
+            self._lookup.knowledge.close()
 
     # ---- parts, made when they are asked for ----------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -357,3 +358,17 @@ def test_units_say_nothing_of_who_asked(opened: list[Router]) -> None:
 
     assert units == set(range(32))
     assert digest("s0").hex() not in str(_decided(on, "s0")[1]["experiment"])
+
+
+def test_a_candidate_that_is_a_bandit_looks_no_more_once_the_router_is_closed(redis_url: str) -> None:
+    def looking() -> set[threading.Thread]:
+        return {one for one in threading.enumerate() if one.name == "crew-moe-learning"}
+
+    before, on = looking(), _router([], redis_url)
+    _start(on, candidate="strategy: linucb\n")
+    arms = {_decided(on, f"session {number}")[1]["experiment"]["arm"] for number in range(20)}
+    assert "candidate" in arms
+    assert looking() - before
+
+    on.close()
+    assert not looking() - before
