@@ -102,10 +102,18 @@ def _csv(path: Path) -> list[Row]:
 
 
 def _lines(path: Path) -> list[Row]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("a line is not an object")
-    return rows
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [_object(line, number) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _object(line: str, number: int) -> Row:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"line {number} is not an object")
+    return row
 
 
 def _write_parquet(path: Path, rows: Sequence[Row]) -> None:

@@ -64,8 +64,8 @@ def test_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.txt", "x", r"'a\.txt' is not a table"),
-        ("a.jsonl", "{", "can't be read as jsonl"),
-        ("a.jsonl", "[1]", "a line is not an object"),
+        ("a.jsonl", '{"id": 1}\n{', "can't be read as jsonl .line 2, column 2: "),
+        ("a.jsonl", "[1]", "line 1 is not an object"),
         ("a.jsonl", "", "there is no row in it"),
         ("a.parquet", "not parquet", "can't be read as parquet"),
         ("a.csv", "", "there is no row in it"),

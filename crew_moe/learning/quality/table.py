@@ -73,7 +73,7 @@ def read_tables(path: Path, labels: str | None, step: Step = lambda: None) -> li
     """
     read = [_table(file, labels, step) for file in _files(path)]
     sets = {table.experts: [one for one in read if one.experts == table.experts] for table in read}
-    return [_joined(same) for same in sets.values()]
+    return [_graded(_joined(same)) for same in sets.values()]
 
 
 def text_column(row: Mapping[str, Any], where: str) -> str:
@@ -113,6 +113,8 @@ def _files(path: Path) -> list[Path]:
 def _table(path: Path, labels: str | None, step: Step) -> Table:
     rows = read_rows(path, ())
     experts = tuple(sorted(name.removeprefix(QUALITY) for name in rows[0] if name.startswith(QUALITY)))
+    if not all(experts):
+        raise InvalidInput(f"the column '{QUALITY}' names no expert", where=str(path), allowed=("columns q:<expert>",))
     if not experts:
         raise InvalidInput("no expert's quality stands in it", where=str(path), allowed=("columns q:<expert>",))
     if len(rows) < LEAST_ROWS:
@@ -167,6 +169,17 @@ def _joined(tables: Sequence[Table]) -> Table:
         finer=tuple(one for table in tables for one in table.finer),
         texts=tuple(one for table in tables for one in table.texts),
     )
+
+
+def _graded(table: Table) -> Table:
+    """Without experts that no row grades: nothing is learned of them, and they are predicted by a prior."""
+    kept = np.flatnonzero(~np.isnan(table.quality).all(axis=0))
+    if len(kept) == len(table.experts):
+        return table
+    if not len(kept):
+        raise InvalidInput("no row has a grade", where=table.source, allowed=("a number from 0 to 1 in q:<expert>",))
+    experts = tuple(table.experts[one] for one in kept.tolist())
+    return replace(table, experts=experts, quality=table.quality[:, kept], cost=table.cost[:, kept])
 
 
 def _number(value: Any) -> float:

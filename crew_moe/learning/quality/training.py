@@ -10,7 +10,7 @@ Needs scikit-learn (the extra `learn`); using a model does not. The same rows an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,7 +67,7 @@ def fit_part(
     leaves = discovered(table, material.inputs(everything, nothing).both, seed)
     names = LEARNERS if embedded is None else (*LEARNERS, EMBEDDING)
     held_out = np.zeros((len(names), *wanted.above.shape))
-    for number, rest in enumerate(_folds(len(table), seed)):
+    for number, rest in enumerate(_folds(table, seed)):
         step(f"fold {number + 1}")
         kept = np.setdiff1d(everything, rest)
         learners, words = _learned(table, material, leaves, wanted, kept, seed)
@@ -118,8 +118,19 @@ def _wanted(table: Table) -> _Wanted:
     return _Wanted(mean=mean, deviation=np.sqrt((above**2).sum(axis=0) / asked), above=above, known=known)
 
 
-def _folds(rows: int, seed: int) -> list[Ints]:
-    return np.array_split(np.random.default_rng(seed).permutation(rows), FOLDS)
+def _folds(table: Table, seed: int) -> list[Ints]:
+    """Rows of each fold. Rows of one text stay together, else what was learned by heart would count as understood; not
+    where there are too few texts for that.
+    """
+    of_text: dict[str | int, list[int]] = {}
+    texts: Sequence[str | int] = table.texts or range(len(table))
+    for row, text in enumerate(texts):
+        of_text.setdefault(text, []).append(row)
+    groups = list(of_text.values())
+    if len(groups) < 2 * FOLDS or max(map(len, groups)) > len(table) / 2:
+        groups = [[row] for row in range(len(table))]
+    order = np.random.default_rng(seed).permutation(len(groups))
+    return [np.array([row for one in part for row in groups[one]]) for part in np.array_split(order, FOLDS)]
 
 
 def _learned(

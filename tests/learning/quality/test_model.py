@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,13 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 
 from crew_moe.domain.digest import canonical, checksum
-from crew_moe.errors import ConfigError
+from crew_moe.errors import ConfigError, InvalidInput
 from crew_moe.learning.quality import discovery
 from crew_moe.learning.quality.part import bounded
 from crew_moe.learning.quality.sight import see
 from crew_moe.learning.quality.table import Table, read_tables
 from crew_moe.learning.quality_model import QualityModel, fit
+from crew_moe.screening.dataset import write_rows
 from tests.learning.quality.graded import COST, WORTH, folds, graded_file, graded_rows
 
 SUM, FACT = "What is 12 + 40 * 7?", "Which river runs through Lisbon?"
@@ -52,6 +54,42 @@ def test_what_experts_are_worth_is_learned_per_kind_of_question(model: QualityMo
         assert found.familiar
         assert found.quality == pytest.approx(worth, abs=0.15)
         assert ((found.spread > 0) & (found.spread < 0.3)).all()
+
+
+def test_an_expert_that_nobody_graded_is_not_learned(tmp_path: Path) -> None:
+    rows = [{**row, "q:new": None, "c:new": 0.1} for row in graded_rows(60)]
+    write_rows(tmp_path / "graded.jsonl", rows)
+    write_rows(tmp_path / "none.jsonl", [{"prompt": row["prompt"], "q:new": None} for row in rows])
+
+    (found,) = read_tables(tmp_path / "graded.jsonl", None)
+
+    assert found.experts == ("large", "small")
+    assert found.quality.shape == found.cost.shape == (60, 2)
+    with pytest.raises(InvalidInput, match="no row has a grade"):
+        read_tables(tmp_path / "none.jsonl", None)
+
+
+def test_a_column_that_names_no_expert_is_refused(tmp_path: Path) -> None:
+    write_rows(tmp_path / "graded.jsonl", [{**row, "q:": 1.0} for row in graded_rows(60)])
+
+    with pytest.raises(InvalidInput, match="'q:' names no expert"):
+        read_tables(tmp_path / "graded.jsonl", None)
+
+
+def test_rows_that_stand_twice_are_not_foretold_by_themselves(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    rows = [{"prompt": f"Question {n} {rng.random()}", "q:a": float(rng.random() < 0.5)} for n in range(60)]
+    write_rows(tmp_path / "graded.jsonl", [*rows, *rows])
+
+    (part,) = fit(read_tables(tmp_path / "graded.jsonl", None)).provenance["parts"]
+
+    assert part["held_out"]["explained_variance"] < 0.05
+
+
+def test_one_text_over_and_over_can_be_learned_from(tmp_path: Path) -> None:
+    write_rows(tmp_path / "graded.jsonl", [{**row, "prompt": "Hello"} for row in graded_rows(60)])
+
+    assert fit(read_tables(tmp_path / "graded.jsonl", None)).experts == ("large", "small")
 
 
 def test_costs_follow_the_length_of_the_text(model: QualityModel) -> None:
