@@ -83,7 +83,9 @@ def start(
 
 def status(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them; default: list all.")] = None,
-    candidate: Annotated[bool, typer.Option("--candidate", help="Print the candidate's policy.yaml alone.")] = False,
+    candidate: Annotated[
+        bool, typer.Option("--candidate", help="Print NAME's candidate, a policy.yaml, alone.")
+    ] = False,
     config: Config = None,
     state: State = None,
     as_json: AsJson = False,
@@ -91,6 +93,8 @@ def status(
     """Show how experiments stand. Looking often does no harm: the intervals hold at every moment."""
     from crew_moe.cli.experiment_view import show_all, show_one, trial_dict
 
+    if candidate and name is None:
+        raise InvalidInput("of which experiment", where="--candidate", allowed=("NAME --candidate",))
     url = durable(state, "an experiment")
     with open_router(config_folder(config), url) as router:
         trials = router.experiments.trials

@@ -63,6 +63,7 @@ def _show_arms(told: Told) -> None:
         ("!Metric", ">Control", ">Candidate", ">Change", "!Between", ">p", "?!Guardrail"),
         (_row(one, guards) for one in (stands.main, *stands.others)),
     )
+    say("Guardrails: " + ", ".join(f"{metric} {state}" for metric, state in guards.items()) + ".")
     say(
         f"Intervals hold at every moment with {1 - plan.alpha:.0%}; every p but the first is adjusted for their number."
     )
@@ -133,13 +134,17 @@ def _comparison_dict(one: Comparison) -> dict[str, Any]:
     return {
         "metric": one.metric,
         "cohort": one.cohort,
-        "control": {"n": int(one.control.n), "mean": one.control.mean},
-        "candidate": {"n": int(one.candidate.n), "mean": one.candidate.mean},
+        "control": _moments_dict(one.control),
+        "candidate": _moments_dict(one.candidate),
         "relative": METRICS[one.metric].relative,
         "change": None if one.change is None else one.change._asdict(),
         "p": one.p,
         "adjusted_p": one.adjusted_p,
     }
+
+
+def _moments_dict(moments: Moments) -> dict[str, Any]:
+    return {"n": int(moments.n), "mean": moments.mean if moments.n else None}
 
 
 def _state(told: Told) -> str:

@@ -68,6 +68,19 @@ def test_status_tells_who_wins_and_how_to_adopt_it(cli: Cli, state: str, candida
     assert cli("experiment", "status", "cheap", "--candidate", "--state", state).out == candidate.read_text()
 
 
+def test_guardrails_are_told_however_narrow_the_terminal(
+    cli: Cli, state: str, candidate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    cli("experiment", "start", "cheap", "--candidate", candidate, "--by", "task_type", "--state", state)
+
+    shown = " ".join(cli("experiment", "status", "cheap", "--state", state).out.split())
+    told = cli("experiment", "status", "cheap", "--state", state, "--json").json
+
+    assert "Guardrails: success untold (0.02), violations untold (0.01)" in shown
+    assert told["main"]["control"] == {"n": 0, "mean": None}
+
+
 def test_status_lists_all_and_says_what_was_stopped(cli: Cli, state: str, candidate: Path) -> None:
     assert cli("experiment", "status", "--state", state).out == "There are no experiments.\n"
     cli("experiment", "start", "cheap", "--candidate", candidate, "--mde", "0.2", "--state", state)
@@ -100,6 +113,7 @@ def test_stop_keeps_who_won(cli: Cli, state: str, candidate: Path) -> None:
         (("start", "b", "--candidate", "{file}", "--guardrail", "success"), "'success' is no guardrail"),
         (("start", "b", "--candidate", "{file}", "--metric", "rewrd"), "did you mean 'reward'?"),
         (("status", "chaep"), "did you mean 'cheap'?"),
+        (("status", "--candidate"), "--candidate: of which experiment; allowed: NAME --candidate"),
         (("stop", "chaep"), "did you mean 'cheap'?"),
         (("stop", "cheap", "--winner", "me"), "--winner: 'me' is not known"),
     ],
