@@ -32,7 +32,9 @@ from crew_moe.strategies import STRATEGIES
 Row = Mapping[str, Any]
 
 WRITE_S: Final = 1.0
-"""How long what was counted in memory may wait."""
+"""How long what was counted in memory may wait; longer where writing is slow, for decisions wait for it."""
+
+SHARE_OF_TIME: Final = 0.02  # that is spent on it
 
 MAX_WAITING: Final = 100_000
 ENDING: Final = frozenset({Verdict.HARMED, Verdict.CONTROL_WINS})
@@ -83,7 +85,7 @@ class Trials:
         self.running: Running | None = None
         self._version = -1
         self._passed_over = ""
-        self._written_at = -WRITE_S
+        self._due = 0.0
         self.begin_anew()
         survives_fork(self)
 
@@ -111,7 +113,7 @@ class Trials:
             if version != self._version:
                 self._adopt(self._pages.running(self._clock.now()))
                 self._version = version
-            if self._clock.monotonic() - self._written_at >= WRITE_S:
+            if self._clock.monotonic() >= self._due:
                 self.write()
         except StateError as error:
             self._sink.emit("experiment_not_read", error=str(error))
@@ -220,7 +222,14 @@ class Trials:
 
     def write(self) -> None:
         """Write what was counted in memory. Raises StateError."""
-        self._written_at = self._clock.monotonic()
+        began = self._clock.monotonic()
+        try:
+            self._write()
+        finally:
+            now = self._clock.monotonic()
+            self._due = now + max(WRITE_S, (now - began) / SHARE_OF_TIME)
+
+    def _write(self) -> None:
         sums: dict[str, tuple[Experiment, Tally]] = {}
         while self._waiting:
             try:

@@ -13,7 +13,7 @@ import pytest
 from crew_moe import Completion, Decision, Feedback, InvalidInput, Outcome, Router, RoutingRequest
 from crew_moe.clock import ManualClock
 from crew_moe.domain.digest import digest
-from crew_moe.errors import ConfigError
+from crew_moe.errors import ConfigError, StateError
 from crew_moe.learning.experiment import Arm, Moments, Verdict, Wanted
 from crew_moe.learning.experiment.plan import Assignment
 from crew_moe.sim import simulate
@@ -372,3 +372,25 @@ def test_a_candidate_that_is_a_bandit_looks_no_more_once_the_router_is_closed(re
 
     on.close()
     assert not looking() - before
+
+
+def test_decisions_seldom_wait_for_a_store_that_is_slow_to_count(
+    opened: list[Router], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on, clock, tries = _router(opened), ManualClock(NOW), list[float]()
+    trials = on.learner.trials
+    monkeypatch.setattr(trials, "_clock", clock)
+
+    def locked(*_: Any) -> None:
+        tries.append(clock.monotonic())
+        clock.advance(5.0)
+        raise StateError("database is locked")
+
+    monkeypatch.setattr(trials, "_count", locked)
+    _start(on)
+    for number in range(60):
+        _decided(on, f"session {number}")
+        trials.look()
+        clock.advance(2.0)
+
+    assert len(tries) == 1
