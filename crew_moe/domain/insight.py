@@ -15,7 +15,8 @@ class Insight:
     `quality` is predicted quality in [0, 1] and `spread` its standard deviation, by the quality model whose version is
     `model` ("": there is none); not `familiar` is a text unlike those that the model learned from. `mean` and `width`
     are the predicted reward of each arm and its standard deviation, read off `vector`, the context that bandits learn
-    on, (features,). `price` is what one US$ costs in reward while the budget of a horizon is short.
+    on, (features,). `price` is what one US$ costs in reward while the budget of a horizon is short, `room_usd` what is
+    left of that budget (None: there is none).
     """
 
     model: str = ""
@@ -26,6 +27,7 @@ class Insight:
     mean: Mapping[str, float] = field(default_factory=dict)
     width: Mapping[str, float] = field(default_factory=dict)
     price: float = 0.0
+    room_usd: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; what `insight_of` reads."""
@@ -38,6 +40,7 @@ class Insight:
             "mean": dict(self.mean),
             "width": dict(self.width),
             "price": self.price,
+            "room_usd": self.room_usd,
         }
 
 

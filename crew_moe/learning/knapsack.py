@@ -6,7 +6,7 @@ the dual of the knapsack, and it earns what the best mix of experts earns within
 of the horizon's length; nothing about the requests to come has to be known.
 
 The price alone would overspend by a little. So it has no end where the money has: without room only cost counts, and
-nothing dearer than the room should be offered (`affords`).
+bandits choose nothing dearer than the room while there is anything cheaper.
 
 Badanidiyuru, Kleinberg, Slivkins: Bandits with knapsacks (FOCS 2013). Agrawal, Devanur: Linear contextual bandits with
 knapsacks (NIPS 2016). Balseiro, Gur: Learning in repeated auctions with budgets (Management Science 2019), whose
@@ -54,10 +54,6 @@ class Pacing:
         """What one US$ costs in reward, as Insight.price has it."""
         fair = max(self.usd, NANO) / self.requests
         return (self.pressure if self.room_usd > 0.0 else BEYOND) / fair
-
-    def affords(self, cost_usd: float) -> bool:
-        """Whether a request of this cost fits into what is left."""
-        return cost_usd <= self.room_usd
 
     def charged(self, cost_usd: float) -> Self:
         """After one request more. The last one of a horizon opens the next: all of the budget, and the price that was

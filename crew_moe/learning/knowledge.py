@@ -12,6 +12,7 @@ from crew_moe.errors import StateError
 from crew_moe.learning.arm_pages import ArmPages
 from crew_moe.learning.arms import Arms
 from crew_moe.learning.glance import Glance
+from crew_moe.learning.knapsack import Pacing
 from crew_moe.learning.preferences import EVERYBODY, Mean, Means, User, means_in
 from crew_moe.learning.price import PricePage
 from crew_moe.ports import Clock, EventSink, PageStore
@@ -27,7 +28,7 @@ class Known(NamedTuple):
     version: int = -1
     registry: Registry | None = None
     arms: Arms | None = None
-    price: float = 0.0
+    pacing: Pacing | None = None
     everybody: Means = NOTHING
 
 
@@ -89,7 +90,7 @@ class Knowledge:
                 version=version,
                 registry=registry,
                 arms=None if registry is None else self._arms.read([one.expert_id for one in registry.experts], now),
-                price=0.0 if self._price is None else self._price.read(now),
+                pacing=None if self._price is None else self._price.read(now),
                 everybody=means_in(self._pages.read(EVERYBODY, now)),
             )
         while self._asked:

@@ -72,7 +72,9 @@ class Lookup:
     ) -> dict[str, Any]:
         """What bandits go by. Their arms learned how far experts miss what was expected of them."""
         x = context_vector(request.text, features, predicted)
-        parts: dict[str, Any] = {"vector": tuple(x.tolist()), "price": known.price}
+        parts: dict[str, Any] = {"vector": tuple(x.tolist())}
+        if known.pacing is not None:
+            parts |= {"price": known.pacing.price, "room_usd": known.pacing.room_usd}
         if known.arms is None:
             return parts
         outlook, by_id = known.arms.outlook(x), registry.by_id

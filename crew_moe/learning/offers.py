@@ -37,10 +37,15 @@ def offer(expert_id: str, *, quality: float = 0.5, cost_usd: float = 0.0, rankin
 
 
 def knowing(
-    *, mean: Mapping[str, float], width: Mapping[str, float] | None = None, price: float = 0.0, **learning: Any
+    *,
+    mean: Mapping[str, float],
+    width: Mapping[str, float] | None = None,
+    price: float = 0.0,
+    room_usd: float | None = None,
+    **learning: Any,
 ) -> StrategyContext:
     """The context of a request for which these rewards are predicted; `learning` as in policy.yaml's block."""
-    insight = Insight(mean=mean, width=width or {}, price=price)
+    insight = Insight(mean=mean, width=width or {}, price=price, room_usd=room_usd)
     return setting(insight, bandit_policy(**learning))
 
 

@@ -32,9 +32,9 @@ class PricePage:
         """What was charged turned out to be so much more."""
         self._change(lambda pacing: pacing.corrected(change_usd), now)
 
-    def read(self, now: datetime) -> float:
-        """What one US$ costs in reward."""
-        return self._pacing(self._pages.read(PRICE, now)).price
+    def read(self, now: datetime) -> Pacing:
+        """Where the horizon stands."""
+        return self._pacing(self._pages.read(PRICE, now))
 
     def _change(self, change: Callable[[Pacing], Pacing], now: datetime) -> None:
         def charged(page: Page | None) -> Turn[None]:

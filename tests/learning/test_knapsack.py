@@ -26,13 +26,14 @@ def rewards(seed: int) -> list[dict[str, float]]:
 
 
 def paced(rounds: list[dict[str, float]], pacing: Pacing) -> tuple[float, float]:
-    """(reward, spent) of choosing by reward less price, among those that the room affords."""
+    """(reward, spent) of choosing by reward less price, until there is no room for anybody."""
     earned = spent = 0.0
     for number, known in enumerate(rounds):
-        slate = [offer(one, cost_usd=cost) for one, cost in COSTS.items() if pacing.affords(cost)]
-        if not slate:
+        if pacing.room_usd < min(COSTS.values()):
             break
-        context = knowing(mean=known, width=dict.fromkeys(known, 0.0), price=pacing.price)
+        slate = [offer(one, cost_usd=cost) for one, cost in COSTS.items()]
+        known_well = dict.fromkeys(known, 0.0)
+        context = knowing(mean=known, width=known_well, price=pacing.price, room_usd=pacing.room_usd)
         chosen = LinUCB().select(context, slate, Random(number)).expert_id
         earned, spent = earned + known[chosen], spent + COSTS[chosen]
         pacing = pacing.charged(COSTS[chosen])

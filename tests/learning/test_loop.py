@@ -139,13 +139,13 @@ def test_spending_moves_the_price_once_for_each_answer() -> None:
     loop = _loop(pages, replace(POLICY, horizon=horizon))
     price = PricePage(pages, horizon)
 
-    assert price.read(NOW) == 0.0
+    assert price.read(NOW).price == 0.0
     loop.served(_row(), SERVED, 0.25)
-    after = price.read(NOW)
+    after = price.read(NOW).price
     loop.judged(_row(), _judged(1.0), "a", 1.0)
 
     assert after > 0.0
-    assert price.read(NOW) == after
+    assert price.read(NOW).price == after
 
 
 def test_a_bill_that_changes_is_put_right(url: str) -> None:

@@ -23,7 +23,8 @@ NOTHING = Insight()
 
 
 class Slate(NamedTuple):
-    """The candidates that compete, by their places among all: those nearest to the wanted tier.
+    """The candidates that compete, by their places among all: of those nearest to the wanted tier the ones whose cost
+    fits into what is left of the horizon's budget; where none does, the cheapest.
 
     `mean` is the expected reward less what the expert's cost is worth, `width` the standard deviation of the expected
     reward; each (competitors,).
@@ -33,6 +34,7 @@ class Slate(NamedTuple):
     size: int
     mean: Floats
     width: Floats
+    room_usd: float | None
 
     @classmethod
     def of(cls, context: StrategyContext, candidates: Sequence[Candidate]) -> Self:
@@ -42,10 +44,12 @@ class Slate(NamedTuple):
         behind = [one.score - one.ranking for one in candidates]
         first = min(behind) + ONE_RANK
         places = [place for place, steps in enumerate(behind) if steps < first]
+        if insight.room_usd is not None:
+            places = fitting(places, candidates, insight.room_usd)
         rivals = candidates if len(places) == len(candidates) else [candidates[place] for place in places]
         mean = np.array([means.get(one.expert_id, one.quality) - price * one.cost_usd for one in rivals])
         width = np.array([widths.get(one.expert_id, UNKNOWN_WIDTH) for one in rivals])
-        return cls(places, len(candidates), mean, width)
+        return cls(places, len(candidates), mean, width, insight.room_usd)
 
     def chances(
         self, shares: Sequence[float], candidates: Sequence[Candidate], baseline: BaselineShare | None
@@ -57,7 +61,13 @@ class Slate(NamedTuple):
             spread = [0.0] * self.size
             for place, share in zip(self.places, shares, strict=True):
                 spread[place] = share
-        return spread if baseline is None else with_share(spread, candidates, baseline)
+        return spread if baseline is None else with_share(spread, candidates, baseline, self.room_usd)
+
+
+def fitting(places: list[int], candidates: Sequence[Candidate], room_usd: float) -> list[int]:
+    """Those whose predicted cost fits; the cheapest where none does, for a bandit does not refuse: budgets do."""
+    fits = [place for place in places if candidates[place].cost_usd <= room_usd]
+    return fits or [min(places, key=lambda place: candidates[place].cost_usd)]
 
 
 def only(place: int, count: int) -> list[float]:
@@ -67,13 +77,18 @@ def only(place: int, count: int) -> list[float]:
     return shares
 
 
-def with_share(chances: list[float], candidates: Sequence[Candidate], baseline: BaselineShare) -> list[float]:
-    """The chances with at least its share for the baseline, where it is a candidate; the others give in proportion.
+def with_share(
+    chances: list[float], candidates: Sequence[Candidate], baseline: BaselineShare, room_usd: float | None = None
+) -> list[float]:
+    """The chances with at least its share for the baseline, where it is a candidate that fits into the room; the others
+    give in proportion.
 
     Kept decision by decision and not on the average, so that what is logged stays the probability of the pick.
     """
     place = next((i for i, one in enumerate(candidates) if one.expert_id == baseline.expert_id), None)
     if place is None or chances[place] >= baseline.share:
+        return chances
+    if room_usd is not None and candidates[place].cost_usd > room_usd:
         return chances
     left = (1.0 - baseline.share) / (1.0 - chances[place])
     mixed = [chance * left for chance in chances]

@@ -88,6 +88,19 @@ def test_a_price_makes_dear_experts_rare(name: str) -> None:
 
 
 @every_bandit
+def test_nobody_dearer_than_the_room_is_picked_while_somebody_fits(name: str) -> None:
+    bandit: Any = BANDITS[name]
+    slate = [offer("a", cost_usd=0.03), offer("b", cost_usd=0.02), offer("c", cost_usd=0.01)]
+    baseline = BaselineShare(expert_id="a", share=0.5)
+    tight, empty = (
+        bandit.chances(knowing(mean=MEAN, room_usd=room, baseline=baseline), slate, Random(1)) for room in (0.02, 0.001)
+    )
+
+    assert (tight[0], sum(tight[1:])) == pytest.approx((0.0, 1.0))
+    assert empty == pytest.approx([0.0, 0.0, 1.0])
+
+
+@every_bandit
 @pytest.mark.parametrize("share", [0.2, 1.0])
 def test_a_baseline_keeps_its_share_and_the_log_says_so(name: str, share: float) -> None:
     with_share = chances(name, baseline=BaselineShare(expert_id="d", share=share))
