@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +11,8 @@ import typer
 from crew_moe.cli.learn_forget import forget
 from crew_moe.cli.learn_report import report
 from crew_moe.cli.options import AsJson, one_of
-from crew_moe.cli.output import err, say, show_table, write_json
+from crew_moe.cli.output import say, show_table, write_json
+from crew_moe.cli.steps import steps
 from crew_moe.errors import InvalidInput
 
 Data = Annotated[
@@ -54,10 +53,10 @@ def replay(
     from crew_moe.strategies.bandits import BANDITS
 
     one_of(policy, tuple(BANDITS), "--policy")
-    with _progress("reading", None) as step:
+    with steps("reading", None) as step:
         table = read_graded([*data, *(more or ())], _names(arms), step)
         held = None if evaluation is None else read_graded([evaluation], table.experts, step)
-    with _progress(policy, len(table.contexts)) as step:
+    with steps(policy, len(table.contexts)) as step:
         told = replayed(
             table,
             BANDITS[policy],
@@ -90,15 +89,3 @@ def _tell(told: dict[str, Any], policy: str, rounds: int, as_json: bool) -> None
         ("Measure", ">Value"),
         ((name.replace("_", " "), None if value is None else f"{value:.4f}") for name, value in told.items()),
     )
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal's stderr; gives what to call after every row."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = err()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from crew_moe.cli.options import AsJson, Config, Log, config_folder, logged_rows, one_of
-from crew_moe.cli.output import err, say, show_table, usd, write_json
+from crew_moe.cli.output import say, show_table, usd, write_json
 from crew_moe.cli.policy_diff import WHY
+from crew_moe.cli.steps import steps
 from crew_moe.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def evaluate(
 
     one_of(estimator, tuple(ESTIMATORS), "--estimator")
     cohorts = _cohorts(by)
-    with _progress("reading", None) as step:
+    with steps("reading", None) as step:
         logged = _logged(candidate, log, config, step)
     gate = Gate(estimator=estimator, margin=margin, min_gain=min_gain, demanded=Demanded(effective=min_evidence))
-    with _progress("estimating", len(METRICS)) as step:
+    with steps("estimating", len(METRICS)) as step:
         found = policy_value(logged, gate, default_rng(SEED), by=cohorts, step=step)
     write_json(found.as_dict()) if as_json else _show(found)
     if not found.ok:
@@ -171,15 +171,3 @@ def _change(told: Told) -> str:
 
 def _bounds(bounds: Bounds, shown: Callable[[float], str]) -> str:
     return f"{shown(bounds.value)} ({shown(bounds.low)} to {shown(bounds.high)})"
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal's stderr; gives what to call with the name of the step that begins."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = err()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda step: bar.update(task, advance=1, description=step)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -11,6 +10,7 @@ import typer
 
 from crew_moe.cli.options import AsJson
 from crew_moe.cli.output import err, harmless, say, show_table, write_json
+from crew_moe.cli.steps import steps
 from crew_moe.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ def fit(
     if embedder is not None and from_log is not None:
         raise InvalidInput("a log holds no text to embed", where="--embedder", allowed=("--data PATH",))
     chosen = None if embedder is None else load_embedder(embedder, file="--embedder", folder=Path.cwd())
-    with _progress("reading", None) as step:
+    with steps("reading", None) as step:
         tables = _tables(data, labels, from_log, lambda: step("reading"))
     embedding = 0 if chosen is None else sum(batches(len(table)) for table in tables)
-    with _progress("learning", STEPS * len(tables) + embedding) as step:
+    with steps("learning", STEPS * len(tables) + embedding) as step:
         model = learn(tables, seed=seed, step=step, embedder=chosen).save(out)
     told = {"version": model.version, "experts": list(model.experts), **model.provenance}
     if chosen is not None:
@@ -102,7 +102,7 @@ def predict(
     found: list[dict[str, Any]] = []
     unfamiliar = 0
     failed: dict[str, int] = {}
-    with _progress("predicting", len(rows)) as step:
+    with steps("predicting", len(rows)) as step:
         for start in range(0, len(rows), BATCH):
             batch = slice(start, start + BATCH)
             many = learned.predict_many(texts[batch], known[batch])
@@ -213,15 +213,3 @@ def _shown(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
     return f"{value:.4f}" if abs(value) >= 0.01 else f"{value:.3g}"
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal's stderr; gives what to call at the end of each part, with what is next."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = err()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda part: bar.update(task, advance=1, description=part)

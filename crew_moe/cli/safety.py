@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from crew_moe.cli.options import AsJson, one_of
-from crew_moe.cli.output import err, say, show_table, write_json
+from crew_moe.cli.output import say, show_table, write_json
+from crew_moe.cli.steps import steps
 from crew_moe.domain.screening import Concern, Span
 from crew_moe.errors import InvalidInput
 
@@ -55,7 +55,7 @@ def train(
     given = {concern: read_examples(path) for concern, path in files.items()}
     _make(out)
     told = {}
-    with _progress(len(files) * (FOLDS + 1)) as step:
+    with steps("screening", len(files) * (FOLDS + 1)) as step:
         for concern, examples in given.items():
             trained = learn(RECIPES[concern], examples, step=step)
             trained.model.save(out)
@@ -79,7 +79,7 @@ def predict(
     detector = _detector(concern, model)
     rows = read_rows(data, TEXTS)
     found = []
-    with _progress(len(rows)) as step:
+    with steps("screening", len(rows)) as step:
         for row in rows:
             found.append(_prediction(detector, row))
             step(kind)
@@ -143,9 +143,9 @@ def _figures(concern: Concern, path: Path, model: Path | None) -> dict[str, Any]
 
     examples, recipe = read_examples(path), RECIPES[concern]
     if model is not None:
-        with _progress(len(examples)) as step:
+        with steps("screening", len(examples)) as step:
             return assessed(recipe, _detector(concern, model), examples, step=lambda: step(concern.value)).figures()
-    with _progress(FOLDS + 1) as step:
+    with steps("screening", FOLDS + 1) as step:
         return learn(recipe, examples, step=step).held_out.figures()
 
 
@@ -156,7 +156,7 @@ def _pii_figures(path: Path) -> dict[str, Any]:
     detector = _detector(Concern.PII, None)
     rows = read_rows(path, (*TEXTS, "spans"))
     pairs = []
-    with _progress(len(rows)) as step:
+    with steps("screening", len(rows)) as step:
         for row in rows:
             pairs.append((_spans(row, path), detector.assess(row["text"]).spans))
             step("pii")
@@ -189,15 +189,3 @@ def _lines(figures: Any, prefix: Sequence[str] = ()) -> Iterator[tuple[str, str]
             yield from _lines(value, path)
         else:
             yield " / ".join(path), f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal's stderr; gives what to call at the end of each part, with what is next."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = err()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("screening", total=total)
-        yield lambda part: bar.update(task, advance=1, description=part)

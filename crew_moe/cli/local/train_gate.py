@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from crew_moe.cli.options import AsJson, Config, config_folder, durable
-from crew_moe.cli.output import err, say, show_table, write_json
+from crew_moe.cli.output import say, show_table, write_json
+from crew_moe.cli.steps import steps
 
 if TYPE_CHECKING:
     from crew_moe.local_gate.gate.lessons import Lessons
@@ -43,7 +44,7 @@ def train_gate(
     from crew_moe.local_gate.gate.schooling import FOLDS, gate_of
 
     lessons, sources = _gathered(config, examples or [], from_log)
-    with _progress(FOLDS + 1) as step:
+    with steps("training", FOLDS + 1) as step:
         file = gate_of(lessons, sources, step=step).save(out)
     told = {"gate": file.version, "out": str(out), **file.provenance}
     if as_json:
@@ -93,15 +94,3 @@ def _lines(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
                 prefix + (name if prefix else name.replace("_", " ")),
                 f"{value:.4f}" if isinstance(value, float) else str(value),
             )
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal's stderr; gives what to call at the beginning of each part."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = err()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training", total=total)
-        yield lambda part: bar.update(task, advance=1, description=part)
