@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import socket
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -156,6 +157,8 @@ def _end(*_: Any) -> None:
     """Told again while it ends, the program goes on ending: a second exception would come in the middle of that."""
     for number in STOPS:
         signal.signal(number, _go_on)  # with SIG_IGN, one that has come already is complained about
+    # Told between making its first coroutine and running it, a program that ends has nothing to warn of.
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
     raise _Ended
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import signal
+import warnings
 
 import pytest
 
@@ -49,3 +51,18 @@ def test_two_that_come_at_once_are_both_heard_in_peace(capfd: pytest.CaptureFixt
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
     assert capfd.readouterr().err == ""
+
+
+def test_told_before_its_first_coroutine_runs_it_warns_of_nothing() -> None:
+    async def serve() -> None:
+        raise AssertionError("never run")
+
+    begun = []
+    with warnings.catch_warnings(record=True) as told:
+        with until_told():
+            begun.append(serve())
+            signal.raise_signal(signal.SIGTERM)
+        begun.clear()
+        gc.collect()
+
+    assert [str(one.message) for one in told] == []
